@@ -1,0 +1,49 @@
+# Everything a developer or a new user runs. The first target prints the list.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE =
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what Gristmill needs (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo "Installing what the tests need (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.run ## set up, ingest examples/ and answer three questions
+	@$(BIN)/python scripts/demo.py
+
+check: $(VENV)/.dev ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## check, then every test
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev ## measure speed and answers; writes bench/results/
+	$(BIN)/python -m bench.run
+
+soak: $(VENV)/.dev ## the slow, long versions of the tests
+	GRISTMILL_TEST_SOAK=1 $(BIN)/python -m pytest tests/acceptance
+
+mutants: $(VENV)/.dev ## plant defects in the SQLite adapter; each must turn the suite red
+	$(BIN)/python -m tests.mutants.run
+
+fix: $(VENV)/.dev ## format and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: help demo check test bench soak mutants fix
+.DEFAULT_GOAL := help

@@ -1,0 +1,1 @@
+"""The only way to change things: every face calls these functions."""

@@ -1,0 +1,192 @@
+"""Ingesting files and texts: submit a batch, work on it, prune what is gone."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from gristmill.domain import identity
+from gristmill.domain.batch import Batch, NewBatch
+from gristmill.domain.document import Document
+from gristmill.domain.record import Item
+from gristmill.engine.core import Core
+from gristmill.engine.submit import Submission, submit
+from gristmill.pipeline.documents import DEFAULT_COLLECTION, KIND
+from gristmill.pipeline.select import Selected, Selection, Skipped, item_id_of, path_of, select, source_of
+from gristmill.ports.errors import GristmillError
+
+PRUNE_PAGE = 500
+
+
+class PathNotFoundError(GristmillError):
+    """A path to ingest is not there; nothing was created."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"There is nothing at {source_of(self.path)}. Check the path; nothing was submitted."
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRequest:
+    """``batch_id`` None draws one. ``max_error_rate`` in percent. ``refresh`` also makes stale documents anew."""
+
+    paths: Sequence[str]
+    collection: str = DEFAULT_COLLECTION
+    selection: Selection = field(default_factory=Selection)
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    batch_id: UUID | None = None
+    name: str | None = None
+    priority: int = 0
+    max_error_rate: float | None = None
+    refresh: bool = False
+
+
+@dataclass(slots=True)
+class Ingest:
+    """An ingest under way. ``skipped`` grows while the walk goes on."""
+
+    batch_id: UUID
+    skipped: list[Skipped] = field(default_factory=list)
+    selected: int = 0
+    submission: Submission | None = None
+
+
+def dry_run(request: IngestRequest) -> tuple[list[Selected], list[Skipped]]:
+    """What ``start`` would submit and what it would leave out. Raises PathNotFoundError."""
+    _check_paths(request.paths)
+    selected: list[Selected] = []
+    skipped: list[Skipped] = []
+    for found in select(request.paths, request.selection):
+        selected.append(found) if isinstance(found, Selected) else skipped.append(found)
+    return selected, skipped
+
+
+async def ingest_paths(
+    core: Core, request: IngestRequest, *, wait: bool = True, on_start: Callable[[Ingest], None] | None = None
+) -> Ingest:
+    """Submit the files under the paths and, with ``wait``, work on the batch until it has ended.
+
+    ``on_start`` is called once the batch exists. Raises PathNotFoundError before anything is created,
+    BatchConflictError, CollectionConflictError, StoreUnavailableError.
+    """
+    _check_paths(request.paths)
+    ingest = Ingest(request.batch_id or uuid4())
+    await core.database.documents.open_collection(request.collection, core.embedding)
+    await _create(core, ingest.batch_id, request)
+    if on_start is not None:
+        on_start(ingest)
+    await _submit_and_work(core, ingest, _items(request, ingest), wait=wait)
+    return ingest
+
+
+async def ingest_items(core: Core, items: Sequence[Item], new: NewBatch, *, wait: bool = True) -> Ingest:
+    """Submit items of any kind that has a processor. Raises GristmillError for an unknown kind."""
+    unknown = {item.kind for item in items} - set(core.processors)
+    if unknown:
+        known = ", ".join(sorted(core.processors))
+        raise GristmillError(f"No processor for kind {min(unknown)!r}; there are: {known}.")
+    ingest = Ingest(new.batch_id, selected=len(items))
+    await core.database.batches.create_batch(new)
+    await _submit_and_work(core, ingest, items, wait=wait)
+    return ingest
+
+
+async def work_on(core: Core, batch_id: UUID | None = None) -> None:
+    """Work until the batch has ended, or without one until nothing is left to do."""
+    await core.new_worker().run(batch_id)
+
+
+async def prune(core: Core, request: IngestRequest, ingest: Ingest) -> int:
+    """Delete documents whose file is gone from under the ingested folders; returns how many.
+
+    Raises GristmillError if nothing was found at all: an unmounted disk looks like an emptied folder.
+    """
+    folders = _folders(request.paths)
+    if folders and not ingest.selected:
+        raise GristmillError(
+            f"Nothing was found under {folders[0]}, so nothing is pruned: it may not be mounted. "
+            "Delete documents by `gristmill documents delete` if that is what you want."
+        )
+    return sum([await _prune_folder(core, request.collection, folder) for folder in folders])
+
+
+async def _prune_folder(core: Core, collection: str, folder: str) -> int:
+    documents, after, gone = core.database.documents, None, list[UUID]()
+    while True:
+        page = await documents.list_documents(
+            collection, limit=PRUNE_PAGE, after=after, under=source_of(folder.rstrip("/") + "/")
+        )
+        gone += await asyncio.to_thread(_gone, page.documents)
+        after = page.after
+        if after is None:
+            return await documents.delete_documents(gone)
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    return [os.path.abspath(path) for path in paths if os.path.isdir(path)]
+
+
+def _gone(documents: Sequence[Document]) -> list[UUID]:
+    return [each.document_id for each in documents if not os.path.lexists(path_of(each.source))]
+
+
+def _shown_paths(paths: Sequence[str]) -> list[str]:
+    return [source_of(os.path.abspath(path)) for path in paths[:100]]
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    for path in paths:
+        if not os.path.lexists(path):
+            raise PathNotFoundError(path)
+
+
+async def _create(core: Core, batch_id: UUID, request: IngestRequest) -> Batch:
+    return await core.database.batches.create_batch(
+        NewBatch(
+            batch_id=batch_id,
+            kind=KIND,
+            name=request.name,
+            collection=request.collection,
+            priority=request.priority,
+            max_error_rate=request.max_error_rate,
+            options={"paths": _shown_paths(request.paths)},
+        )
+    )
+
+
+def _items(request: IngestRequest, ingest: Ingest) -> Iterator[Item]:
+    payload: dict[str, object] = {"collection": request.collection}
+    if request.metadata:
+        payload["metadata"] = dict(request.metadata)
+    if request.refresh:
+        payload["refresh"] = True
+    for found in select(request.paths, request.selection):
+        if isinstance(found, Skipped):
+            ingest.skipped.append(found)
+        else:
+            ingest.selected += 1
+            yield Item(item_id_of(found.source), KIND, found.source, payload)
+
+
+def text_item(text: str, *, collection: str, source: str | None, metadata: Mapping[str, object]) -> Item:
+    source = source or identity.text_source(text)
+    payload = {"collection": collection, "text": text, "metadata": dict(metadata)}
+    return Item(item_id_of(source), KIND, source, payload)
+
+
+async def _submit_and_work(core: Core, ingest: Ingest, items: Iterable[Item], *, wait: bool) -> None:
+    """The worker starts with the first records, while the rest is still being submitted."""
+    working = asyncio.create_task(work_on(core, ingest.batch_id)) if wait else None
+    try:
+        ingest.submission = await submit(core.database.batches, ingest.batch_id, items)
+    except BaseException:
+        if working is not None:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        raise
+    if working is not None:
+        await working

