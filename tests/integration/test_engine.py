@@ -1,0 +1,275 @@
+"""The engine on a simulated clock: claims, outcomes, retries, take-over, tolerance and ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from gristmill.domain.batch import BatchStatus, NewBatch
+from gristmill.domain.failures import Failure, FailureCategory
+from gristmill.domain.record import (
+    Done,
+    Failed,
+    Item,
+    Outcome,
+    Record,
+    RecordStatus,
+    Report,
+    Result,
+    Retry,
+    Snooze,
+)
+from gristmill.engine.lease import Lease
+from gristmill.engine.liveness import LEASE, is_gone, this_process
+from gristmill.engine.submit import submit
+from gristmill.engine.worker import Worker, WorkerOptions
+from gristmill.ports.errors import StoreUnavailableError
+from gristmill.ports.processor import Processed, ShowStage
+from gristmill.stores.memory import MemoryDatabase
+from tests.support.clocks import ManualClock
+
+FAST = WorkerOptions(group_records=16, lanes=2, outcomes_per_write=4, poll_seconds=0.01)
+
+
+@dataclass
+class Scripted:
+    """A processor whose outcome for an item is looked up, by default Done; it counts how often items ran."""
+
+    script: Callable[[Record], Outcome] = lambda record: Done(Result(details={"item": record.item_id}))
+    kind: str = "things"
+    runs: dict[str, int] = field(default_factory=dict)
+
+    async def process(self, records: Sequence[Record], show_stage: ShowStage) -> AsyncIterator[Processed]:
+        await show_stage(records, "working", 10)
+        for record in records:
+            self.runs[record.item_id] = self.runs.get(record.item_id, 0) + 1
+            yield Processed(record, self.script(record))
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+async def database(clock):
+    database = MemoryDatabase(clock)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def worker_of(database, clock, processor, options=FAST) -> Worker:
+    lease = Lease(database.batches, this_process(now=clock.now()), clock=clock)
+    return Worker(database, {processor.kind: processor}, clock=clock, lease=lease, options=options)
+
+
+def items(count: int) -> list[Item]:
+    return [Item(f"item-{number:04d}", "things") for number in range(count)]
+
+
+async def submitted(database, count: int, **options) -> UUID:
+    new = NewBatch(batch_id=uuid4(), kind="things", **options)
+    await database.batches.create_batch(new)
+    await submit(database.batches, new.batch_id, items(count))
+    return new.batch_id
+
+
+async def run_through(worker: Worker, clock, batch_id: UUID) -> None:
+    """Run a batch to its end; time passes whenever the engine would wait."""
+    running = asyncio.create_task(worker.run(batch_id))
+    while not running.done():
+        await asyncio.sleep(0.001)
+        clock.advance(5)
+    await running
+
+
+def failing(category: FailureCategory) -> Callable[[Record], Outcome]:
+    return lambda record: Retry(Failure(category, f"{record.item_id} did not work"))
+
+
+async def test_every_item_of_a_batch_runs_once_and_the_batch_completes(database, clock):
+    batch_id = await submitted(database, 100)
+    processor = Scripted()
+    await worker_of(database, clock, processor).run(batch_id)
+    view = await database.batches.batch_status_view(batch_id)
+    assert (view.completed_count, view.total_documents) == (100, 100)
+    assert view.batch_status is view.computed_status is BatchStatus.COMPLETED
+    assert set(processor.runs.values()) == {1}
+
+
+async def test_an_empty_sealed_batch_completes_at_once(database, clock):
+    batch_id = await submitted(database, 0)
+    assert (await database.batches.get_batch(batch_id)).status is BatchStatus.COMPLETED
+
+
+async def test_a_failure_that_may_pass_is_tried_four_times_and_then_fails(database, clock):
+    batch_id = await submitted(database, 3)
+    processor = Scripted(failing(FailureCategory.TIMEOUT))
+    await run_through(worker_of(database, clock, processor), clock, batch_id)
+    page = await database.batches.get_processing_results(batch_id)
+    assert processor.runs == {f"item-{number:04d}": 4 for number in range(3)}
+    assert {record.status for record in page.records} == {RecordStatus.FAILED}
+    assert {record.attempts for record in page.records} == {4}
+    assert (await database.batches.get_batch(batch_id)).status is BatchStatus.ERROR
+
+
+async def test_a_permanent_failure_is_not_tried_again(database, clock):
+    batch_id = await submitted(database, 2)
+    processor = Scripted(failing(FailureCategory.ENCRYPTED))
+    await worker_of(database, clock, processor).run(batch_id)
+    assert set(processor.runs.values()) == {1}
+
+
+async def test_one_bad_item_costs_one_item(database, clock):
+    """Invariant 6: neighbours complete at their first attempt."""
+    batch_id = await submitted(database, 50)
+    bad = "item-0017"
+    processor = Scripted(
+        lambda record: Failed(Failure(FailureCategory.BAD_INPUT, "no")) if record.item_id == bad else Done()
+    )
+    await worker_of(database, clock, processor).run(batch_id)
+    page = await database.batches.get_processing_results(batch_id)
+    good = [record for record in page.records if record.item_id != bad]
+    assert {(record.status, record.attempts) for record in good} == {(RecordStatus.COMPLETED, 1)}
+    assert (await database.batches.get_batch(batch_id)).status is BatchStatus.COMPLETED_WITH_ERRORS
+
+
+async def test_a_snooze_costs_no_attempt(database, clock):
+    batch_id = await submitted(database, 1)
+    answers = iter([Snooze(10.0), Snooze(10.0), Done()])
+    await run_through(worker_of(database, clock, Scripted(lambda _: next(answers))), clock, batch_id)
+    (record,) = (await database.batches.get_processing_results(batch_id)).records
+    assert (record.status, record.attempts, record.retries_total) == (RecordStatus.COMPLETED, 1, 0)
+
+
+async def test_a_processor_that_raises_charges_only_items_without_an_outcome(database, clock):
+    batch_id = await submitted(database, 10)
+
+    class Breaking(Scripted):
+        async def process(self, records, show_stage):
+            yield Processed(records[0], Done())
+            if len(records) > 1:
+                raise ValueError("broken on purpose")
+
+    await run_through(worker_of(database, clock, Breaking()), clock, batch_id)
+    page = await database.batches.get_processing_results(batch_id)
+    completed = [record for record in page.records if record.status is RecordStatus.COMPLETED]
+    failed = [record for record in page.records if record.status is RecordStatus.FAILED]
+    assert 1 in {record.attempts for record in completed}
+    assert all("ValueError: broken on purpose" in record.error.message for record in failed)
+    assert len(completed) + len(failed) == 10
+
+
+async def test_a_processor_that_forgets_an_item_fails_that_item_only(database, clock):
+    batch_id = await submitted(database, 5)
+
+    class Forgetful(Scripted):
+        async def process(self, records, show_stage):
+            for record in records:
+                if record.item_id != "item-0002":
+                    yield Processed(record, Done())
+
+    await run_through(worker_of(database, clock, Forgetful()), clock, batch_id)
+    view = await database.batches.batch_status_view(batch_id)
+    assert (view.completed_count, view.failed_count) == (4, 1)
+
+
+async def test_too_many_failures_stop_the_batch_with_the_reason(database, clock):
+    batch_id = await submitted(database, 500, max_error_rate=10.0)
+    processor = Scripted(failing(FailureCategory.BAD_INPUT))
+    await worker_of(database, clock, processor).run(batch_id)
+    batch = await database.batches.get_batch(batch_id)
+    view = await database.batches.batch_status_view(batch_id)
+    assert batch.status is view.computed_status is BatchStatus.ERROR
+    assert "tolerates 10 %" in batch.error_message
+    assert 20 <= view.failed_count <= 20 + 2 * FAST.group_records
+    assert view.cancelled_count == 500 - view.failed_count
+
+
+async def test_records_of_a_dead_process_come_back_at_once_and_those_started_are_charged(database, clock):
+    batch_id = await submitted(database, 4)
+    dead = replace(this_process(now=clock.now()), worker_id="dead", pid=2**22 - 7)
+    await database.batches.renew_lease(dead)
+    claimed = await database.batches.claim_records("dead", limit=4)
+    await database.batches.record_stages(claimed[:1], stage="working", progress=10)
+    processor = Scripted()
+    await run_through(worker_of(database, clock, processor), clock, batch_id)
+    page = await database.batches.get_processing_results(batch_id)
+    assert [record.attempts for record in page.records].count(2) == 1
+    assert {record.status for record in page.records} == {RecordStatus.COMPLETED}
+
+
+async def test_a_late_outcome_from_a_lost_lease_is_refused(database, clock):
+    """Invariant 3: what was taken back and done again is not overwritten."""
+    batch_id = await submitted(database, 1)
+    slow = replace(this_process(now=clock.now()), worker_id="slow", pid=2**22 - 7)
+    await database.batches.renew_lease(slow)
+    (held,) = await database.batches.claim_records("slow", limit=1)
+    await run_through(worker_of(database, clock, Scripted()), clock, batch_id)
+    late = Report(held, Failed(Failure(FailureCategory.INTERNAL, "too late")))
+    (refusal,) = await database.batches.update_processing_status([late])
+    assert refusal.met.status is RecordStatus.COMPLETED
+    assert (await database.batches.batch_status_view(batch_id)).completed_count == 1
+
+
+async def test_a_cancelled_worker_gives_back_what_it_holds(database, clock):
+    batch_id = await submitted(database, 8)
+    started = asyncio.Event()
+
+    class Hanging(Scripted):
+        async def process(self, records, show_stage):
+            started.set()
+            await asyncio.Event().wait()
+            yield Processed(records[0], Done())
+
+    running = asyncio.create_task(worker_of(database, clock, Hanging()).run(batch_id))
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    page = await database.batches.get_processing_results(batch_id)
+    assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.PENDING, 0)}
+    assert not await database.batches.list_workers()
+
+
+async def test_an_outage_surfaces_as_itself(database, clock):
+    batch_id = await submitted(database, 3)
+
+    class Down(Scripted):
+        async def process(self, records, show_stage):
+            raise StoreUnavailableError("sqlite", "the disk is full", "Free some space.")
+            yield
+
+    with pytest.raises(StoreUnavailableError):
+        await worker_of(database, clock, Down()).run(batch_id)
+
+
+async def test_without_a_batch_the_worker_ends_when_nothing_is_due(database, clock):
+    first, second = await submitted(database, 3), await submitted(database, 3)
+    await worker_of(database, clock, Scripted()).run()
+    for batch_id in (first, second):
+        assert (await database.batches.get_batch(batch_id)).status is BatchStatus.COMPLETED
+
+
+async def test_a_submission_repeated_under_its_id_adds_nothing(database, clock):
+    new = NewBatch(batch_id=uuid4(), kind="things")
+    await database.batches.create_batch(new)
+    await database.batches.create_processing_records(new.batch_id, items(5))  # Interrupted: not sealed.
+    await database.batches.create_batch(new)
+    again = await submit(database.batches, new.batch_id, items(8))
+    assert (again.created, again.existing, again.batch.total_files) == (3, 5, 8)
+
+
+def test_a_worker_is_gone_with_its_process_or_its_lease(clock):
+    us = this_process(now=clock.now())
+    assert not is_gone(us, now=clock.now())
+    assert is_gone(replace(us, pid=2**22 - 7), now=clock.now())
+    assert is_gone(replace(us, process_started=us.process_started - 60), now=clock.now())
+    assert is_gone(replace(us, boot_id="another boot"), now=clock.now())
+    elsewhere = replace(us, host_id="elsewhere", pid=2**22 - 7)
+    assert not is_gone(elsewhere, now=clock.now() + LEASE)
+    assert is_gone(elsewhere, now=clock.now() + LEASE + timedelta(seconds=1))
