@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 from gristmill.domain import identity
@@ -11,6 +11,7 @@ from gristmill.domain.batch import Batch, NewBatch
 from gristmill.domain.document import Document
 from gristmill.domain.record import Item
 from gristmill.engine.core import Core
+from gristmill.engine.liveness import submitter_text, this_process
 from gristmill.engine.submit import Submission, submit
 from gristmill.pipeline.documents import DEFAULT_COLLECTION, KIND
 from gristmill.pipeline.select import Selected, Selection, Skipped, item_id_of, path_of, select, source_of
@@ -28,6 +29,22 @@ class PathNotFoundError(GristmillError):
 
     def __str__(self) -> str:
         return f"There is nothing at {source_of(self.path)}. Check the path; nothing was submitted."
+
+
+class OtherCollectionError(GristmillError):
+    """A batch goes on with another collection than it began with; nothing was changed."""
+
+    def __init__(self, batch_id: UUID, stored: str | None, given: str) -> None:
+        super().__init__(batch_id, stored, given)
+        self.batch_id = batch_id
+        self.stored = stored
+        self.given = given
+
+    def __str__(self) -> str:
+        return (
+            f"Batch {self.batch_id} ingests into collection '{self.stored}', not '{self.given}'. "
+            "Name that collection, or leave the batch id out to start another batch."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class Ingest:
 
 def dry_run(request: IngestRequest) -> tuple[list[Selected], list[Skipped]]:
     """What ``start`` would submit and what it would leave out. Raises PathNotFoundError."""
-    _check_paths(request.paths)
+    check_paths(request.paths)
     selected: list[Selected] = []
     skipped: list[Skipped] = []
     for found in select(request.paths, request.selection):
@@ -70,10 +87,11 @@ async def ingest_paths(
 ) -> Ingest:
     """Submit the files under the paths and, with ``wait``, work on the batch until it has ended.
 
-    ``on_start`` is called once the batch exists. Raises PathNotFoundError before anything is created,
-    BatchConflictError, CollectionConflictError, StoreUnavailableError.
+    ``on_start`` is called once the batch exists. Raises PathNotFoundError and OtherCollectionError before
+    anything is created, BatchConflictError, CollectionConflictError, StoreUnavailableError.
     """
-    _check_paths(request.paths)
+    check_paths(request.paths)
+    await _check_collection(core, request)
     ingest = Ingest(request.batch_id or uuid4())
     await core.database.documents.open_collection(request.collection, core.embedding)
     await _create(core, ingest.batch_id, request)
@@ -90,7 +108,7 @@ async def ingest_items(core: Core, items: Sequence[Item], new: NewBatch, *, wait
         known = ", ".join(sorted(core.processors))
         raise GristmillError(f"No processor for kind {min(unknown)!r}; there are: {known}.")
     ingest = Ingest(new.batch_id, selected=len(items))
-    await core.database.batches.create_batch(new)
+    await core.database.batches.create_batch(replace(new, submitter=new.submitter or _submitter(core)))
     await _submit_and_work(core, ingest, items, wait=wait)
     return ingest
 
@@ -138,10 +156,19 @@ def _shown_paths(paths: Sequence[str]) -> list[str]:
     return [source_of(os.path.abspath(path)) for path in paths[:100]]
 
 
-def _check_paths(paths: Sequence[str]) -> None:
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise PathNotFoundError for the first path that is not there."""
     for path in paths:
         if not os.path.lexists(path):
             raise PathNotFoundError(path)
+
+
+async def _check_collection(core: Core, request: IngestRequest) -> None:
+    if request.batch_id is None:
+        return
+    batch = await core.database.batches.get_batch(request.batch_id)
+    if batch is not None and batch.collection != request.collection:
+        raise OtherCollectionError(request.batch_id, batch.collection, request.collection)
 
 
 async def _create(core: Core, batch_id: UUID, request: IngestRequest) -> Batch:
@@ -154,8 +181,13 @@ async def _create(core: Core, batch_id: UUID, request: IngestRequest) -> Batch:
             priority=request.priority,
             max_error_rate=request.max_error_rate,
             options={"paths": _shown_paths(request.paths)},
+            submitter=_submitter(core),
         )
     )
+
+
+def _submitter(core: Core) -> str:
+    return submitter_text(this_process(now=core.clock.now()))
 
 
 def _items(request: IngestRequest, ingest: Ingest) -> Iterator[Item]:
@@ -180,13 +212,15 @@ def text_item(text: str, *, collection: str, source: str | None, metadata: Mappi
 
 async def _submit_and_work(core: Core, ingest: Ingest, items: Iterable[Item], *, wait: bool) -> None:
     """The worker starts with the first records, while the rest is still being submitted."""
-    working = asyncio.create_task(work_on(core, ingest.batch_id)) if wait else None
+    batches = core.database.batches
+    if not wait:
+        ingest.submission = await submit(batches, ingest.batch_id, items)
+        return
+    worker = core.new_worker()
+    working = asyncio.create_task(worker.run(ingest.batch_id))
     try:
-        ingest.submission = await submit(core.database.batches, ingest.batch_id, items)
-    except BaseException:
-        if working is not None:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-        raise
-    if working is not None:
+        ingest.submission = await submit(batches, ingest.batch_id, items, on_slice=worker.wake)
         await working
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)

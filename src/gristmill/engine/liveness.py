@@ -1,7 +1,9 @@
 """Who we are, and whether another worker's process is gone."""
 
+import json
 import os
 import uuid
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +32,30 @@ def is_gone(worker: Worker, *, now: datetime, lease: timedelta = LEASE) -> bool:
     if here and (worker.boot_id != _boot_id() or not _is_running(worker)):
         return True
     return worker.renewed_at + lease < now
+
+
+def submitter_text(process: Worker) -> str:
+    """A process as a batch's ``submitter`` keeps it."""
+    return json.dumps(asdict(process) | {"renewed_at": process.renewed_at.isoformat()})
+
+
+def submitter_is_gone(submitter: str | None, *, active_at: datetime, now: datetime) -> bool:
+    """True when its process has ended on this machine; elsewhere, when it did nothing for a lease.
+
+    ``active_at`` is when its batch last changed. A submitter that is no process of ours counts as elsewhere.
+    """
+    process = _submitting_process(submitter)
+    if process is None or process.host_id != _host_id():
+        return active_at + LEASE < now
+    return process.boot_id != _boot_id() or not _is_running(process)
+
+
+def _submitting_process(submitter: str | None) -> Worker | None:
+    try:
+        fields = json.loads(submitter or "")
+        return Worker(**(fields | {"renewed_at": datetime.fromisoformat(fields["renewed_at"])}))
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _is_running(worker: Worker) -> bool:

@@ -1,7 +1,7 @@
 """Submitting a batch: streamed in slices, sealed at its end, and safe to repeat after an interruption."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
@@ -26,11 +26,13 @@ class Submission:
         return self.existing > 0
 
 
-async def submit(batches: Batches, batch_id: UUID, items: Iterable[Item]) -> Submission:
+async def submit(
+    batches: Batches, batch_id: UUID, items: Iterable[Item], *, on_slice: Callable[[], None] | None = None
+) -> Submission:
     """Record every item, then seal the batch, which ``create_batch`` has made. The items are drawn in a thread, slice by slice.
 
     The same id again: an unsealed batch goes on where it stopped; for a sealed one, BatchConflictError if an
-    item is not among its records.
+    item is not among its records. ``on_slice`` is called after each slice is stored.
     """
     created = existing = 0
     remaining = iter(items)
@@ -38,6 +40,10 @@ async def submit(batches: Batches, batch_id: UUID, items: Iterable[Item]) -> Sub
         counted = await batches.create_processing_records(batch_id, slice_)
         created += counted.created
         existing += counted.existing
+        if on_slice is not None:
+            on_slice()
     batch = await batches.seal_batch(batch_id)
     await batches.end_batches([batch_id])
+    if on_slice is not None:
+        on_slice()
     return Submission(await batches.get_batch(batch_id) or batch, created, existing)

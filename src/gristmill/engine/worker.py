@@ -50,6 +50,12 @@ class Worker:
         self._clock = clock
         self._lease = lease
         self._options = options
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again now: something was submitted or has ended."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def run(self, batch_id: UUID | None = None) -> None:
         """Work until the batch has ended, or, without one, until nothing is due now or later.
@@ -71,12 +77,16 @@ class Worker:
 
     async def _lane(self, batch_id: UUID | None) -> None:
         while True:
+            changed = self._changed  # Taken before looking, so that no change is missed.
             if await self.run_once(batch_id):
+                self.wake()
                 continue
             pause = await self._pause(batch_id)
             if pause is None:
+                self.wake()
                 return
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), pause)
             await self._lease.take_back_from_gone_workers()
 
     async def _pause(self, batch_id: UUID | None) -> float | None:
