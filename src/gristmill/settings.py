@@ -5,10 +5,10 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -31,7 +31,7 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Every setting; names are the keys of gristmill.toml, and with GRISTMILL_ before them the environment."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     home: Path = Field(
         default_factory=default_home, description="Folder of the database and what derives from it."
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="Pool processes of one worker."
     )
 
-    chunk_size: int = Field(800, ge=100, le=20_000, description="Longest chunk, in characters.")
+    chunk_size: int = Field(1_200, ge=100, le=20_000, description="Longest chunk, in characters.")
     chunk_overlap: int = Field(0, ge=0, le=10_000, description="Characters shared by neighbouring chunks.")
     max_file_bytes: int = Field(100 * MEBIBYTE, ge=1, description="Larger files fail as too_large.")
     max_text_characters: int = Field(10_000_000, ge=1, description="Longer texts fail as too_large.")
@@ -72,6 +72,14 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return Path(os.path.abspath(home.expanduser()))
 
+    @model_validator(mode="after")
+    def _overlap_is_shorter(self) -> Self:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError(
+                f"chunk_overlap ({self.chunk_overlap}) must be below chunk_size ({self.chunk_size})"
+            )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -81,7 +89,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a .env file belongs to other programs.
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there are no secrets yet.
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = config_file()
+        file = config_file(init_settings().get("home"))
         sources = (init_settings, env_settings)
         return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
 
@@ -90,8 +98,8 @@ class Settings(BaseSettings):
         return self.home / "gristmill.db"
 
 
-def config_file() -> Path | None:
-    """GRISTMILL_CONFIG, else gristmill.toml in the working folder, else in the home; None without one.
+def config_file(home: str | Path | None = None) -> Path | None:
+    """GRISTMILL_CONFIG, else gristmill.toml in the working folder, else in ``home``; None without one.
 
     Raises ConfigurationError if GRISTMILL_CONFIG names a file that is not there.
     """
@@ -102,8 +110,8 @@ def config_file() -> Path | None:
                 f"GRISTMILL_CONFIG names {named}, which is no file. Correct it or unset it."
             )
         return Path(named)
-    home = Path(os.environ.get(PREFIX + "HOME") or default_home())
-    return next((path for path in (Path(FILE_NAME), home / FILE_NAME) if path.is_file()), None)
+    folder = Path(home or os.environ.get(PREFIX + "HOME") or default_home()).expanduser()
+    return next((path for path in (Path(FILE_NAME), folder / FILE_NAME) if path.is_file()), None)
 
 
 def load(**flags: Any) -> Settings:
@@ -114,15 +122,27 @@ def load(**flags: Any) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(_explain(error, given)) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{config_file()} is not valid TOML: {error}. Correct that line.") from error
+        file = config_file(given.get("home"))
+        raise ConfigurationError(f"{file} is not valid TOML: {error}. Correct that line.") from error
+    except UnicodeDecodeError as error:
+        file = config_file(given.get("home"))
+        raise ConfigurationError(f"{file} is not UTF-8: {error}. Save it as UTF-8.") from error
+    except OSError as error:
+        file = config_file(given.get("home"))
+        raise ConfigurationError(
+            f"{file} cannot be read: {error.strerror}. Check its permissions."
+        ) from error
 
 
 def _explain(error: ValidationError, flags: dict[str, Any]) -> str:
     lines = []
     for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"Unknown setting '{name}' in {config_file()}. `gristmill config show` lists them.")
+        name = str(problem["loc"][0]) if problem["loc"] else None
+        if name is None:
+            lines.append(f"{problem['msg'].removeprefix('Value error, ')}.")
+        elif problem["type"] == "extra_forbidden":
+            file = config_file(flags.get("home"))
+            lines.append(f"Unknown setting '{name}' in {file}. Known: {', '.join(Settings.model_fields)}.")
         else:
             where = origin(name, flags)
             lines.append(f"Setting '{name}' ({where}) is {problem['input']!r}: {problem['msg']}.")
@@ -142,9 +162,9 @@ class Value:
 def origin(name: str, flags: dict[str, Any]) -> str:
     if flags.get(name) is not None:
         return "flag"
-    if PREFIX + name.upper() in {key.upper() for key in os.environ}:
+    if PREFIX + name.upper() in {key.upper() for key, value in os.environ.items() if value}:
         return f"environment {PREFIX}{name.upper()}"
-    file = config_file()
+    file = config_file(flags.get("home"))
     if file is not None and name in _file_keys(file):
         return str(file)
     return "default"
@@ -154,6 +174,12 @@ def origin(name: str, flags: dict[str, Any]) -> str:
 def _file_keys(file: Path) -> frozenset[str]:
     with file.open("rb") as stream:
         return frozenset(tomllib.load(stream))
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none."""
+    known = {PREFIX + name.upper() for name in (*Settings.model_fields, "config")}
+    return sorted(key for key in os.environ if key.upper().startswith(PREFIX) and key.upper() not in known)
 
 
 def values(settings: Settings, flags: dict[str, Any]) -> list[Value]:

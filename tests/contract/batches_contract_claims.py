@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from gristmill.domain.batch import BatchStatus
 from gristmill.domain.failures import Failure, FailureCategory
-from gristmill.domain.record import QUEUED, Record, RecordStatus, Report, Retry, Snooze, claim_order
+from gristmill.domain.record import QUEUED, RecordStatus, Report, Retry, Snooze, claim_order
 from gristmill.domain.versions import Ending, Step
 from gristmill.ports.database import Database
 from tests.contract import batches_contract_steps as steps
@@ -173,7 +173,7 @@ class ClaimsContract:
         await database.batches.cancel_batch(stopped)
         await database.batches.end_batches([ended])
         for batch_id in [stopped, ended]:
-            late = _claimed_elsewhere(batch_id)
+            late = steps.claimed_elsewhere(batch_id, "late")
             reports = [Report(late, Retry(Failure(FailureCategory.TIMEOUT, "Slow.")))]
             assert list(await database.batches.update_processing_status(reports)) == []
             assert (await steps.statuses(database, batch_id))["late"] == "pending"
@@ -207,7 +207,8 @@ class ClaimsContract:
                 await steps.complete(database, *claimed)
                 done += steps.ids(claimed)
                 await asyncio.sleep(0)
-                if not claimed and (await steps.counters(database, batch_id)).ended == 120:
+                progress = await database.batches.get_processing_progress(batch_id)
+                if not claimed and progress.counters.ended == 120:
                     break
             return done
 
@@ -235,17 +236,3 @@ class ClaimsContract:
         assert await database.batches.next_due(batch_id=prices) == second
         assert await database.batches.next_due(kinds=["prices"], batch_id=documents) is None
         assert await database.batches.next_due(kinds=["photos"]) is None
-
-
-def _claimed_elsewhere(batch_id: object) -> Record:
-    """A record that this database has never seen, as its worker claimed it."""
-    return builders.record(
-        batch_id=batch_id,
-        item_id="late",
-        status=RecordStatus.PROCESSING,
-        claim_id="claim-elsewhere",
-        worker="w9",
-        attempts=1,
-        version=builders.record().version.written(stamp=1, write_id="elsewhere:1"),
-        started_at=builders.record().created_at,
-    )

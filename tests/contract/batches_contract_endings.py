@@ -116,9 +116,9 @@ class EndingContract:
         batch_id = await steps.submit(database, "a", "b")
         first, second = await steps.claim(database)
         await steps.complete(database, first)
-        assert await database.batches.end_batches() == []
+        assert list(await database.batches.end_batches()) == []
         await database.batches.seal_batch(batch_id)
-        assert await database.batches.end_batches() == []
+        assert list(await database.batches.end_batches()) == []
         await steps.complete(database, second)
         clock.advance(11)
         (ended,) = await database.batches.end_batches()
@@ -130,7 +130,7 @@ class EndingContract:
         batch_id = await steps.submit(database, "a")
         await steps.complete(database, await steps.claim_one(database))
         await steps.submit(database)
-        assert await database.batches.end_batches() == []
+        assert list(await database.batches.end_batches()) == []
         batch = await database.batches.get_batch(batch_id)
         assert batch is not None
         assert (batch.status, batch.completed_at) == (BatchStatus.PROCESSING, None)
@@ -140,7 +140,7 @@ class EndingContract:
         record = await steps.claim_one(database)
         await steps.report(database, Retry(builders.failure()), record)
         clock.advance(days=1)
-        assert await database.batches.end_batches() == []
+        assert list(await database.batches.end_batches()) == []
 
     async def test_batch_with_more_records_than_declared_does_not_end(self, database: Database):
         batch_id = await steps.submit(database, "a", seal=True)
@@ -148,7 +148,7 @@ class EndingContract:
         await steps.complete(database, claimed)
         await steps.complete(database, replace(claimed, item_id="from elsewhere"))
         assert (await steps.counters(database, batch_id)).completed == 2
-        assert await database.batches.end_batches() == []
+        assert list(await database.batches.end_batches()) == []
 
     async def test_sealed_empty_batch_ends_as_completed(self, database: Database, clock: ManualClock):
         batch_id = await steps.submit(database, seal=True)
@@ -160,13 +160,13 @@ class EndingContract:
         batch_id = await steps.submit(database, seal=True)
         (ended,) = await database.batches.end_batches()
         clock.advance(9)
-        assert await database.batches.end_batches() == []
-        assert await database.batches.end_batches([batch_id]) == []
+        assert list(await database.batches.end_batches()) == []
+        assert list(await database.batches.end_batches([batch_id])) == []
         assert await database.batches.get_batch(batch_id) == ended
 
     async def test_only_the_batches_given_end(self, database: Database):
         one, two, three = [await steps.submit(database, seal=True) for _ in range(3)]
-        assert await database.batches.end_batches([]) == []
+        assert list(await database.batches.end_batches([])) == []
         ended = await database.batches.end_batches([three, one, uuid4()])
         assert {batch.batch_id for batch in ended} == {one, three}
         assert [batch.batch_id for batch in await database.batches.end_batches()] == [two]

@@ -1,5 +1,6 @@
 """Leases: who holds claims, what is given back, and what a worker that is gone is charged for."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from gristmill.domain.failures import FailureCategory
@@ -44,7 +45,7 @@ class LeasesContract:
             assert (record.next_attempt_at, record.error) == (clock.now(), None)
             assert record.version > claimed[0].version
         assert (await steps.counters(database, batch_id)).pending == 2
-        assert await database.batches.list_workers() == []
+        assert list(await database.batches.list_workers()) == []
 
     async def test_started_claim_of_a_gone_worker_is_charged(self, database: Database, clock: ManualClock):
         batch_id = await steps.submit(database, "a")
@@ -185,7 +186,7 @@ class LeasesContract:
         claimed = await steps.claim_one(database)
         await steps.complete(database, claimed)
         before = await steps.get(database, batch_id, "a")
-        assert await database.batches.record_stages([claimed], stage=EXTRACTING, progress=1) == []
+        assert list(await database.batches.record_stages([claimed], stage=EXTRACTING, progress=1)) == []
         assert await steps.get(database, batch_id, "a") == before
 
     async def test_released_records_are_pending_again_at_no_cost(
@@ -218,6 +219,23 @@ class LeasesContract:
         assert await database.batches.release_records([held]) == 0
         assert await steps.statuses(database, batch_id) == {"a": "completed"}
 
+    async def test_other_claim_of_the_same_epoch_can_neither_release_nor_show_a_stage(
+        self, database: Database
+    ):
+        batch_id = await steps.submit(database, "a")
+        held = await steps.claim_one(database)
+        forged = replace(held, claim_id="another claim")
+        assert await database.batches.release_records([forged]) == 0
+        assert list(await database.batches.record_stages([forged], stage=EXTRACTING, progress=1)) == []
+        assert await steps.get(database, batch_id, "a") == held
+
+    async def test_pending_record_is_neither_released_nor_shown_at_a_stage(self, database: Database):
+        batch_id = await steps.submit(database, "a")
+        pending = await steps.get(database, batch_id, "a")
+        assert await database.batches.release_records([pending]) == 0
+        assert list(await database.batches.record_stages([pending], stage=EXTRACTING, progress=1)) == []
+        assert await steps.get(database, batch_id, "a") == pending
+
     async def test_release_again_and_again_never_spends_an_attempt(
         self, database: Database, clock: ManualClock
     ):
@@ -229,7 +247,7 @@ class LeasesContract:
             clock.advance(1)
         assert (await steps.get(database, batch_id, "a")).attempts == 0
 
-    async def test_leases_of_other_databases_clocks_are_kept_to_the_microsecond(
+    async def test_renewal_is_kept_to_the_microsecond_and_in_utc(
         self, database: Database, clock: ManualClock
     ):
         moment = clock.now() + timedelta(microseconds=1)

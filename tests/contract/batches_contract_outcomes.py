@@ -14,7 +14,6 @@ from gristmill.domain.record import (
     QUEUED,
     Done,
     Failed,
-    Record,
     RecordStatus,
     Report,
     Result,
@@ -233,7 +232,7 @@ class OutcomesContract:
 
     async def test_outcome_of_an_unknown_record_is_inserted(self, database: Database, clock: ManualClock):
         batch_id = await steps.submit(database, "a")
-        unknown = _claimed_elsewhere(batch_id, "b")
+        unknown = steps.claimed_elsewhere(batch_id, "b")
         await steps.report(database, Done(RESULT), unknown)
         record = await steps.get(database, batch_id, "b")
         assert (record.status, record.result) == (RecordStatus.COMPLETED, RESULT)
@@ -243,7 +242,7 @@ class OutcomesContract:
 
     async def test_outcome_of_an_unknown_record_of_an_unknown_batch_is_refused(self, database: Database):
         batch_id = await steps.submit(database, "a")
-        report = Report(_claimed_elsewhere(uuid4(), "b"), Done())
+        report = Report(steps.claimed_elsewhere(uuid4(), "b"), Done())
         known = Report(await steps.claim_one(database), Done())
         (refusal,) = await database.batches.update_processing_status([report, known])
         assert (refusal.report, refusal.met) == (report, None)
@@ -288,18 +287,3 @@ class OutcomesContract:
             )
         assert await steps.get(database, batch_id, claimed.item_id) == claimed
         await steps.check_all(database)
-
-
-def _claimed_elsewhere(batch_id: object, item_id: str) -> Record:
-    """A record that this database has never seen, as its worker claimed it."""
-    pending = builders.record(batch_id=batch_id, item_id=item_id, payload={"n": 1})
-    version = replace(pending.version, epoch=1, step=Step.PROCESSING, revision=2, write_id="elsewhere:1")
-    return replace(
-        pending,
-        status=RecordStatus.PROCESSING,
-        claim_id="claim-elsewhere",
-        worker="w9",
-        attempts=1,
-        started_at=pending.created_at,
-        version=version,
-    )

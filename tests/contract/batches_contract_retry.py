@@ -57,7 +57,7 @@ class RetryContract:
         assert (reopened.status, reopened.round, reopened.completed_at) == (BatchStatus.PROCESSING, 1, None)
         assert (reopened.processed_files, reopened.total_files) == (1, 2)
         assert (reopened.sealed_at, reopened.started_at) == (ended.sealed_at, ended.started_at)
-        assert await database.batches.end_batches() == []
+        assert list(await database.batches.end_batches()) == []
         await steps.complete(database, await steps.claim_one(database))
         (again,) = await database.batches.end_batches()
         assert (again.status, again.completed_at) == (BatchStatus.COMPLETED, clock.now())

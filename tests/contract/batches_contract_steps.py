@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from gristmill.domain.batch import Counters
 from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Done, Failed, Outcome, Record, RecordStatus, Report, Result, Retry
+from gristmill.domain.versions import Step
 from gristmill.ports.database import Database
 from tests.support import builders
 
@@ -110,6 +112,21 @@ async def counters(database: Database, batch_id: UUID) -> Counters:
     )
     assert view.total_documents == counted.total == len(records)
     return counted
+
+
+def claimed_elsewhere(batch_id: UUID, item_id: str) -> Record:
+    """A record that this database has never seen, as its worker claimed it."""
+    pending = builders.record(batch_id=batch_id, item_id=item_id, payload={"n": 1})
+    version = replace(pending.version, epoch=1, step=Step.PROCESSING, revision=2, write_id="elsewhere:1")
+    return replace(
+        pending,
+        status=RecordStatus.PROCESSING,
+        claim_id="claim-elsewhere",
+        worker="w9",
+        attempts=1,
+        started_at=pending.created_at,
+        version=version,
+    )
 
 
 async def all_batch_ids(database: Database) -> list[UUID]:

@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
     "tests.contract.batches_contract_steps",
     "tests.contract.batches_contract_submission",
     "tests.contract.batches_contract_views",
+    "tests.contract.documents_contract_deleting",
     "tests.contract.documents_contract_filters",
     "tests.contract.documents_contract_listing",
     "tests.contract.documents_contract_publishing",

@@ -3,6 +3,7 @@
 ``clock``, a ManualClock, and ``database``, an opened and empty Database over that clock.
 """
 
+from tests.contract.documents_contract_deleting import DeletingContract
 from tests.contract.documents_contract_filters import FiltersContract
 from tests.contract.documents_contract_listing import (
     ChunkListContract,
@@ -10,7 +11,7 @@ from tests.contract.documents_contract_listing import (
     DocumentListContract,
     StaleContract,
 )
-from tests.contract.documents_contract_publishing import DeletingContract, PublishingContract
+from tests.contract.documents_contract_publishing import PublishingContract
 from tests.contract.documents_contract_search import SearchContract
 from tests.contract.documents_contract_vectors import VectorsContract
 

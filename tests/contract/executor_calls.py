@@ -84,10 +84,17 @@ def outlive(number):
     return "alive"
 
 
-def grow():
-    kept = []
-    while True:
-        kept.append(b"x" * MIB)
+def fill_and_hold(size):
+    kept = [b"x" * MIB for _ in range(size // MIB)]
+    signal.pause()
+    return kept
+
+
+def try_to_allocate(size):
+    try:
+        return len(bytearray(size))
+    except MemoryError:
+        return "refused"
 
 
 def allocate_at_once(size):
@@ -116,6 +123,11 @@ def announce_and_hang(announce, hang):
     """Write the process to watch into the fifo, which blocks until somebody reads, then hang."""
     announce_pid(announce, subprocess.Popen(["sleep", "600"]).pid if hang == "program" else os.getpid())
     globals()["spin" if hang == "program" else hang]()
+
+
+def start_a_program_and_exit(announce):
+    announce_pid(announce, subprocess.Popen(["sleep", "600"]).pid)
+    os._exit(7)
 
 
 def fork_then_exit(announce):

@@ -98,6 +98,13 @@ class ExecutorContract:
         assert await only_result(executor, call("after", double, 4)) == Returned("after", 8)
         assert marks_in(tmp_path) == started
 
+    async def test_closing_runs_early_again_and_again_uses_nothing_up(self, executor: Executor):
+        for _ in range(5):
+            run = executor.run([call(f"k{n}", double, n) for n in range(5)])
+            await anext(run)
+            await run.aclose()
+        assert len(await results(executor, [call(f"k{n}", double, n) for n in range(5)])) == 5
+
     async def test_closing_twice_is_safe(self, executor: Executor):
         await results(executor, [call("a", double, 1)])
         await executor.close()

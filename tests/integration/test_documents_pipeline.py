@@ -3,20 +3,18 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from gristmill import embedders
 from gristmill.commands.ingest import IngestRequest, ingest_items, ingest_paths, prune, text_item
 from gristmill.domain.batch import BatchStatus, NewBatch
 from gristmill.domain.failures import Failure, FailureCategory
-from gristmill.domain.identity import document_id
+from gristmill.domain.record import Item
 from gristmill.executors.inline import InlineExecutor
 from gristmill.insights.search import SearchRequest, SearchType, search
-from gristmill.pipeline.embed import Embedding
 from gristmill.pipeline.prepare import prepare
 from gristmill.ports.clock import SystemClock
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError, GristmillError
@@ -236,8 +234,6 @@ async def test_search_says_when_only_text_could_answer(core, folder):
     def broken():
         raise OSError("the model file is gone")
 
-    from dataclasses import replace
-
     answer = await search(replace(core, load_embedder=broken), SearchRequest("pump primed"))
     assert answer.degraded
     assert "model file is gone" in answer.reason
@@ -252,8 +248,6 @@ async def test_an_unknown_collection_is_an_error_not_an_empty_answer(core, folde
 
 async def test_a_file_that_vanished_fails_alone_and_says_so(core, folder):
     items = [text_item("Fine.", collection="default", source=None, metadata={})]
-    from gristmill.domain.record import Item
-
     gone = str(folder / "gone.txt")
     items.append(Item(gone, "documents", gone, {"collection": "default"}))
     await core.database.documents.open_collection("default", core.embedding)
@@ -261,5 +255,3 @@ async def test_a_file_that_vanished_fails_alone_and_says_so(core, folder):
     view = await view_of(core, done)
     assert (view.completed_count, view.failed_count) == (1, 1)
     assert "gone.txt is gone" in view.error_messages
-
-

@@ -1,0 +1,1 @@
+"""The command line: it parses and prints; rules live in commands and insights."""

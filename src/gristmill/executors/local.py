@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import structlog
 
@@ -72,7 +73,10 @@ class LocalExecutor:
     def _hand_out(self) -> None:
         while self._free and not self._closed and (turn := self._turns.next()):
             run, call = turn
-            run.begin(self._work(self._free.pop(), run, call))
+            seat = self._free.pop()
+            task = run.begin(self._work(seat, run, call))
+            # Not at the end of the work: that never begins when it is cancelled first.
+            task.add_done_callback(partial(self._give_back, seat))
 
     async def _work(self, seat: Seat, run: Run, call: Call) -> None:
         try:
@@ -82,13 +86,11 @@ class LocalExecutor:
         except Exception as error:
             log.exception("executor_failed", key=call.key)
             run.put(Broken(call.key, verdicts.raised(error)))
-        finally:
-            self._give_back(seat)
-            self._hand_out()
 
-    def _give_back(self, seat: Seat) -> None:
+    def _give_back(self, seat: Seat, _task: asyncio.Task[None]) -> None:
         """Seats with a process are used first."""
         self._free.insert(len(self._free) if seat.taken else 0, seat)
+        self._hand_out()
 
     def _do_without(self, run: Run, call: Call, error: ProcessStartError) -> None:
         """Leave the call to the processes there are; when there is none, nothing that waits can run."""

@@ -19,7 +19,7 @@ from gristmill.ports.executor import Broken, Call, Returned
 
 _GOODBYE_SECONDS = 0.5  # From the end of its connection to its exit status.
 _REAP_SECONDS = 10  # A killed process goes at once unless the kernel holds it, as a dead network disk can.
-_FAILURE_BYTES = 1 << 16
+_FAILURE_BYTES = 1 << 17  # Holds the longest message and traceback a pool process sends.
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class PoolProcess:
     """Runs one call at a time, and dies with its whole process group.
 
-    A call that costs the process its life leaves ``alive`` False; a cancelled call does too. Whoever has one
+    A call that costs the process its life leaves it not ``alive``; a cancelled call does too. Whoever has one
     must ``end`` it.
     """
 
@@ -37,8 +37,13 @@ class PoolProcess:
         self._lifeline: int | None = lifeline
         self._vitals = psutil.Process(popen.pid)
         self._verdict: Failure | None = None
-        self.alive = True
+        self._doomed = False
         self.calls = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a call; it may have been killed from outside since the last one."""
+        return not (self._doomed or has_ended(self.pid))
 
     @property
     def pid(self) -> int:
@@ -73,7 +78,6 @@ class PoolProcess:
 
     async def end(self) -> None:
         """Kill the group and wait for the process; safe to call again."""
-        self.alive = False
         self._kill()
         self._connection.close()
         if self._lifeline is not None:
@@ -116,6 +120,7 @@ class PoolProcess:
 
     def _kill(self) -> None:
         """Only before the process is reaped: after that its group's id may belong to somebody else."""
+        self._doomed = True
         if self._popen.returncode is None:
             with suppress(ProcessLookupError):  # Reaped by somebody else in this process.
                 os.killpg(self.pid, signal.SIGKILL)

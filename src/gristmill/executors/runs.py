@@ -16,10 +16,11 @@ class Run:
         self._running: set[asyncio.Task[None]] = set()
         self._results: asyncio.Queue[Returned | Broken | Exception] = asyncio.Queue()
 
-    def begin(self, work: Coroutine[None, None, None]) -> None:
+    def begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     def put(self, result: Returned | Broken | Exception) -> None:
         """Hand over a result, or an exception for whoever fetches next."""

@@ -28,7 +28,7 @@ def crashed(returncode: int) -> Failure:
     if returncode >= 0:
         how = f"ended itself with exit code {returncode}"
     elif -returncode == signal.SIGKILL:
-        how = "was killed by SIGKILL, which the system sends when the machine runs out of memory"
+        how = "was killed by SIGKILL, as the system does when the machine runs out of memory"
     else:
         how = f"was killed by {_signal_name(-returncode)}"
     return Failure(FailureCategory.CRASHED, f"The pool process working on it {how}.")
@@ -57,8 +57,8 @@ def cannot_start(reason: str) -> Failure:
 
 def raised(error: BaseException) -> Failure:
     """Judge an exception that came out of the call: an ItemError keeps its category."""
-    if isinstance(error, ItemError):
-        return Failure(FailureCategory(error.category), _printable(error))
+    if isinstance(error, ItemError) and isinstance(error.category, FailureCategory):
+        return Failure(error.category, _printable(error))
     return _internal(_named(error))
 
 

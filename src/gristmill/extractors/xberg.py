@@ -19,8 +19,15 @@ _MAX_TABLE_CELLS = 20_000_000
 _PAGE_BREAK = "\n\n"
 _MAIL = frozenset({kinds.EMAIL, kinds.OUTLOOK})
 _PAGED = frozenset({kinds.PDF, kinds.PPTX})
-# Escapes that no Markdown needs: "## 1\. Scope", "Ann \<ann@example.org\>", "\#".
-_NEEDLESS_ESCAPES = re.compile(r"(?m)(?<=^)(#{1,6} \d+)\\(?=[.)])|\\(?=[<>#])")
+# The Markdown of xberg escapes punctuation, whatever it is told: "Hello\\!", "C:\\\\dir". Undone outside of code,
+# except where a row of a table or a line would become something else.
+_ESCAPE_OR_CODE = re.compile(
+    r"""(?m)(?<!^)\\(\#)|\\([!"$-/:-@\[-`{}~])|(`{3,}[\s\S]*?`{3,}|`[^`\n]*`)""",
+)
+# In a PDF xberg takes marks between letters for broken Latin ligatures. Between Cyrillic ones they never are;
+# of "!" and "#", both read as fi, the first is the likely one.
+_FALSE_LIGATURE = re.compile("(?<=[\u0400-\u04ff])(ffi|fi|tt)(?=[\u0400-\u04ff])")
+_LIGATURES = {"ffi": '"', "fi": "!", "tt": "*"}
 _OBJECT = re.compile(rb"[0-9] obj\b")
 _MAIL_PLUMBING = re.compile(r"(?mi)^\*\*(?:message-id|in-reply-to|references|reply-to)\*\*:.*\n*")
 _NOISE = frozenset({"ocr"})  # Advice to turn on what is turned off here.
@@ -152,19 +159,25 @@ def _text_and_pages(
     The boundaries that xberg reports belong to the text before its Markdown is made and point beside the
     pages; so the text is put together from the pages, which are checked to hold all of it.
     """
-    whole = _NEEDLESS_ESCAPES.sub(r"\1", document.content).strip()
+    whole = _unescaped(document.content)
     if media_type in _MAIL:
         whole = _MAIL_PLUMBING.sub("", whole)
     if media_type not in _PAGED or not document.pages:
         return whole, (), ()
-    pages = [_NEEDLESS_ESCAPES.sub(r"\1", page.content).strip() for page in document.pages]
+    pages = [_unescaped(page.content) for page in document.pages]
     empty = tuple(page.page_number for page, text in zip(document.pages, pages, strict=True) if not text)
+    if media_type == kinds.PDF:
+        pages = [_FALSE_LIGATURE.sub(lambda match: _LIGATURES[match[1]], text) for text in pages]
     joined = _PAGE_BREAK.join(filter(None, pages))
     if len(joined.split()) < _KEPT_SHARE * len(whole.split()):
         return whole, (), empty
     lengths = (len(text) + len(_PAGE_BREAK) if text else 0 for text in pages)
     starts = tuple(accumulate(lengths, initial=0))[:-1]
     return joined, tuple(min(start, len(joined)) for start in starts), empty
+
+
+def _unescaped(markdown: str) -> str:
+    return _ESCAPE_OR_CODE.sub(r"\1\2\3", markdown).strip()
 
 
 def _no_text(name: str, media_type: str, pages: int) -> ItemError:

@@ -1,23 +1,43 @@
 """Looking at batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from gristmill.domain.batch import Batch, BatchStatusView
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import RecordStatus
+from gristmill.domain.record import Record, RecordStatus
 from gristmill.engine.core import Core
+from gristmill.engine.liveness import is_gone, submitter_is_gone
 from gristmill.ports.batches import BatchPage, ErrorGroup, Progress, RecordPage, Statistics
 from gristmill.ports.errors import BatchNotFoundError
+
+RECORDS_SHOWN = 50
+_RECORDS_READ = 10_000
+_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
+    """``interrupted``: its submission is not complete and nobody goes on with it."""
+
     batch: Batch
     view: BatchStatusView
     errors: Sequence[ErrorGroup]
+    interrupted: bool
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a user wants to know of single items: the first failed ones, and the first with warnings.
+
+    ``unchanged`` counts items whose document was stored already; None when too many completed to look at all.
+    """
+
+    failed: Sequence[Record]
+    with_warnings: list[Record] = field(default_factory=list)
+    unchanged: int | None = 0
 
 
 async def report(core: Core, batch_id: UUID) -> BatchReport:
@@ -27,7 +47,56 @@ async def report(core: Core, batch_id: UUID) -> BatchReport:
         raise BatchNotFoundError(batch_id)
     view = await core.database.batches.batch_status_view(batch_id)
     errors = await core.database.batches.get_error_groups(batch_id)
-    return BatchReport(batch, view, errors)
+    return BatchReport(batch, view, errors, is_interrupted(batch, now=core.clock.now()))
+
+
+def is_interrupted(batch: Batch, *, now: datetime) -> bool:
+    """Whether the batch is not sealed and its submitter is gone."""
+    if batch.ended or batch.sealed_at is not None:
+        return False
+    return submitter_is_gone(batch.submitter, active_at=batch.updated_at, now=now)
+
+
+async def findings(core: Core, batch_id: UUID) -> Findings:
+    """Raises BatchNotFoundError."""
+    failed = await results(core, batch_id, status=RecordStatus.FAILED, limit=RECORDS_SHOWN)
+    found, after = Findings(failed.records), None
+    for _ in range(_RECORDS_READ // _PAGE):
+        page = await results(core, batch_id, status=RecordStatus.COMPLETED, limit=_PAGE, after=after)
+        _note(found, page.records)
+        after = page.after
+        if after is None:
+            return found
+    found.unchanged = None
+    return found
+
+
+def _note(found: Findings, completed: Sequence[Record]) -> None:
+    for record in completed:
+        if record.result is None:
+            continue
+        if record.result.warnings and len(found.with_warnings) < RECORDS_SHOWN:
+            found.with_warnings.append(record)
+        if record.result.reused and found.unchanged is not None:
+            found.unchanged += 1
+
+
+async def open_batches(core: Core) -> list[Batch]:
+    """Every batch that has not ended, newest first."""
+    found: list[Batch] = []
+    after = None
+    while True:
+        page = await list_batches(core, limit=_PAGE, after=after)
+        found += [batch for batch in page.batches if not batch.ended]
+        after = page.after
+        if after is None:
+            return found
+
+
+async def has_worker(core: Core) -> bool:
+    """Whether any worker is alive."""
+    now = core.clock.now()
+    return any(not is_gone(worker, now=now) for worker in await core.database.batches.list_workers())
 
 
 async def progress(core: Core, batch_id: UUID) -> Progress:

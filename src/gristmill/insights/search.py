@@ -9,13 +9,13 @@ from uuid import UUID
 
 import structlog
 
-from gristmill.domain.document import Hit
+from gristmill.domain.document import Hit, embedded_text
 from gristmill.domain.failures import ItemError
-from gristmill.domain.fusion import fuse
+from gristmill.domain.fusion import coverage, fuse
 from gristmill.engine.core import Core
 from gristmill.pipeline.documents import DEFAULT_COLLECTION
 from gristmill.pipeline.markings import Marked, mark
-from gristmill.pipeline.tokens import query_tokens
+from gristmill.pipeline.tokens import index_tokens, query_tokens
 from gristmill.ports.documents import ChunkQuery, Legs, Vector
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError, GristmillError
 
@@ -152,12 +152,20 @@ def _ranked(core: Core, legs: Legs, request: SearchRequest, tokens: Sequence[str
             fusion=options.fusion,
             text_weight=options.text_weight,
             vector_weight=options.vector_weight,
+            text_coverage=_coverage(legs.text, tokens),
         )
     else:
         scores = [(hit.chunk_id, hit.score) for hit in (legs.vector or legs.text)]
     return [
         Found(hits[chunk], score, mark(hits[chunk].text, tokens)) for chunk, score in scores[: request.limit]
     ]
+
+
+def _coverage(text: Sequence[Hit], tokens: Sequence[str]) -> float:
+    if not text:
+        return 0.0
+    best = text[0]
+    return coverage(tokens, index_tokens(embedded_text(best.title, best.heading, best.text)))
 
 
 def _found_json(found: Found) -> dict[str, Any]:

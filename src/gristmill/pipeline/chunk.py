@@ -108,10 +108,11 @@ def _with_headings(text: str, spans: list[tuple[int, int]], size: int) -> Iterat
     for start, end in spans:
         begin, waiting = waiting, None
         room = size - (start - begin[0]) if begin else 0
-        if begin and (start < begin[1] or 2 * room < size):
+        only_headings = _ONLY_HEADINGS.fullmatch(text, start, end)
+        if begin and (start < begin[1] or 2 * room < size or (only_headings and end - begin[0] > size)):
             yield begin
             begin = None
-        if _ONLY_HEADINGS.fullmatch(text, start, end):
+        if only_headings:
             waiting = (begin[0] if begin else start, end)
         elif begin is None or end - begin[0] <= size:
             yield (start if begin is None else begin[0]), end

@@ -26,8 +26,12 @@ class Database(Protocol):
     """
 
     name: str
-    batches: Batches
-    documents: Documents
+
+    @property
+    def batches(self) -> Batches: ...
+
+    @property
+    def documents(self) -> Documents: ...
 
     async def open(self) -> None: ...
 

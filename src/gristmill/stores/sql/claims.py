@@ -1,0 +1,84 @@
+"""Handing due records to a worker: one statement picks, marks and returns them."""
+
+from collections import Counter
+from functools import lru_cache
+
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, or_, select, update
+
+from gristmill.domain.batch import BatchStatus
+from gristmill.domain.moves import Write
+from gristmill.domain.record import QUEUED, Record, RecordStatus
+from gristmill.domain.versions import Ending, Step
+from gristmill.stores.sql.columns import instant
+from gristmill.stores.sql.due import Choice, first_due, make_due
+from gristmill.stores.sql.raw import RawStatement
+from gristmill.stores.sql.rows import COLUMNS, record_of
+from gristmill.stores.sql.sqlite import ROW_TEXT
+from gristmill.stores.sql.tables import batches, records
+
+
+def claim_records(
+    connection: Connection, chosen: Choice, *, limit: int, worker_id: str, claim_id: str, write: Write
+) -> list[Record]:
+    if not chosen.kinds or limit < 1:
+        return []
+    make_due(connection, chosen, now=write.now)
+    now = instant(write.now)
+    parameters = {
+        "most": limit,
+        "by_worker": worker_id,
+        "by_claim": claim_id,
+        "at": now,
+        "at_stamp": write.stamp,
+        "write": f"{write.write_id}.",
+        **chosen.parameters,
+    }
+    rows = _claim(*chosen.shape).execute(connection, parameters).all()
+    for batch_id, claimed in Counter(row.batch_id for row in rows).items():
+        _START.execute(connection, {"of_batch": batch_id, "claimed": claimed, "at": now})
+    return [record_of(row) for row in sorted(rows, key=lambda row: (row.claim_order, row.record_id))]
+
+
+@lru_cache
+def _claim(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape, see Choice)
+    """``moves.claim`` as a statement; each row gets a write id of its own."""
+    changes = {
+        "status": RecordStatus.PROCESSING.value,
+        "stage": QUEUED,
+        "progress": 0,
+        "attempts": records.c.attempts + 1,
+        "claim_id": bindparam("by_claim"),
+        "worker": bindparam("by_worker"),
+        "started_at": func.coalesce(records.c.started_at, bindparam("at")),
+        "ended_at": None,
+        "updated_at": bindparam("at"),
+        "ending": Ending.OPEN.value,
+        "epoch": records.c.epoch + 1,
+        "step": Step.PROCESSING.value,
+        "revision": records.c.revision + 1,
+        "stamp": bindparam("at_stamp"),
+        "write_id": bindparam("write", type_=Text) + ROW_TEXT,
+        "owed": True,
+        "due": None,
+    }
+    picked = records.c.record_id.in_(select(first_due(kinds, in_batch).c.record_id))
+    return RawStatement(update(records).where(picked).values(changes).returning(*COLUMNS))
+
+
+_NOT_STARTED = batches.c.started_at.is_(None)
+_NOW: BindParameter[int] = bindparam("at")
+_START = RawStatement(
+    update(batches)
+    .where(batches.c.batch_id == bindparam("of_batch"))
+    .values(
+        pending=batches.c.pending - bindparam("claimed"),
+        processing=batches.c.processing + bindparam("claimed"),
+        status=case((_NOT_STARTED, BatchStatus.PROCESSING.value), else_=batches.c.status),
+        started_at=func.coalesce(batches.c.started_at, _NOW),
+        first_started_at=case(
+            (or_(batches.c.first_started_at.is_(None), batches.c.first_started_at > _NOW), _NOW),
+            else_=batches.c.first_started_at,
+        ),
+        updated_at=case((_NOT_STARTED, _NOW), else_=batches.c.updated_at),
+    )
+)

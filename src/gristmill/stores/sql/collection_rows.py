@@ -1,0 +1,159 @@
+"""Rows of collections and of their embedding identities, and the numbers that rows are known by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from gristmill.domain.document import Collection, EmbeddingIdentity
+from gristmill.ports.documents import CollectionSummary
+from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError
+from gristmill.stores.sql.tables_documents import collections, embeddings, sequences
+
+_IDENTITY = (
+    embeddings.c.provider,
+    embeddings.c.model,
+    embeddings.c.dimensions,
+    embeddings.c.task,
+    embeddings.c.normalised,
+)
+_WITH_EMBEDDING = select(collections, *_IDENTITY, embeddings.c.incarnation).join(
+    embeddings, embeddings.c.no == collections.c.embedding_no
+)
+_BY_NAME = _WITH_EMBEDDING.where(collections.c.name == bindparam("name"))
+_ADD_UP = (
+    update(collections)
+    .where(collections.c.no == bindparam("collection_no"))
+    .values(
+        documents=collections.c.documents + bindparam("more_documents"),
+        chunks=collections.c.chunks + bindparam("more_chunks"),
+        tokens=collections.c.tokens + bindparam("more_tokens"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """``chunks`` and ``tokens`` are of live versions."""
+
+    no: int
+    collection: Collection
+    embedding_no: int
+    incarnation: UUID
+    chunks: int
+    tokens: int
+
+
+@dataclass(slots=True)
+class Change:
+    """What one transaction adds to the live versions of a collection, or takes away."""
+
+    documents: int = 0
+    chunks: int = 0
+    tokens: int = 0
+
+
+def find(connection: Connection, name: str) -> CollectionRow:
+    """Raises CollectionNotFoundError."""
+    row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
+    if row is None:
+        raise CollectionNotFoundError(name, names(connection))
+    return CollectionRow(
+        no=row.no,
+        collection=_collection(row),
+        embedding_no=row.embedding_no,
+        incarnation=row.incarnation,
+        chunks=row.chunks,
+        tokens=row.tokens,
+    )
+
+
+def names(connection: Connection) -> Sequence[str]:
+    return connection.execute(select(collections.c.name).order_by(collections.c.name)).scalars().all()
+
+
+def open_collection(
+    connection: Connection, name: str, *, embedding: EmbeddingIdentity, now: datetime
+) -> Collection:
+    """Raises CollectionConflictError."""
+    stored = connection.execute(_BY_NAME, {"name": name}).one_or_none()
+    if stored is None:
+        row = {
+            "name": name,
+            "embedding_no": embedding_number(connection, embedding),
+            "created_at": now,
+            "documents": 0,
+            "chunks": 0,
+            "tokens": 0,
+        }
+        connection.execute(insert(collections), row)
+        return Collection(name=name, embedding=embedding, created_at=now)
+    collection = _collection(stored)
+    if collection.embedding != embedding:
+        raise CollectionConflictError(name, collection.embedding.key, embedding.key)
+    return collection
+
+
+def embedding_number(connection: Connection, embedding: EmbeddingIdentity) -> int:
+    """The number of the identity, which is stored if it was not."""
+    known = connection.execute(select(embeddings.c.no).where(embeddings.c.key == embedding.key)).scalar()
+    if known is not None:
+        return int(known)
+    row = {
+        "key": embedding.key,
+        "provider": embedding.provider,
+        "model": embedding.model,
+        "dimensions": embedding.dimensions,
+        "task": embedding.task,
+        "normalised": embedding.normalised,
+        "incarnation": uuid4(),
+    }
+    return int(connection.execute(insert(embeddings).returning(embeddings.c.no), row).scalar_one())
+
+
+def summaries(connection: Connection) -> Sequence[CollectionSummary]:
+    rows = connection.execute(_WITH_EMBEDDING.order_by(collections.c.name))
+    return [
+        CollectionSummary(collection=_collection(row), documents=row.documents, chunks=row.chunks)
+        for row in rows
+    ]
+
+
+def add_up(connection: Connection, changes: Mapping[int, Change]) -> None:
+    """Keep the counters of collections, by their number, in step with their documents."""
+    rows = [
+        {
+            "collection_no": number,
+            "more_documents": change.documents,
+            "more_chunks": change.chunks,
+            "more_tokens": change.tokens,
+        }
+        for number, change in changes.items()
+    ]
+    if rows:
+        connection.execute(_ADD_UP, rows)
+
+
+def draw(connection: Connection, sequence: str, count: int, *, at_least: int = 1) -> range:
+    """Numbers, one after the other, that were never drawn before. Only in a transaction that writes."""
+    same = sequences.c.name == sequence
+    last = connection.execute(select(sequences.c.last).where(same)).scalar()
+    first = max(at_least, (last or 0) + 1)
+    if last is None:
+        connection.execute(insert(sequences).values(name=sequence, last=first + count - 1))
+    else:
+        connection.execute(update(sequences).where(same).values(last=first + count - 1))
+    return range(first, first + count)
+
+
+def _collection(row: Row[tuple[object, ...]]) -> Collection:
+    embedding = EmbeddingIdentity(
+        provider=row.provider,
+        model=row.model,
+        dimensions=row.dimensions,
+        task=row.task,
+        normalised=row.normalised,
+    )
+    return Collection(name=row.name, embedding=embedding, created_at=row.created_at)

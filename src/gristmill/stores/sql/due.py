@@ -1,0 +1,157 @@
+"""Which records are due: found by index, however many wait, whatever else there is.
+
+A pending record is marked as due when its time has come, so that those that wait are not looked at again and
+again. Each kind is asked for by itself, because an index has one order only.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    bindparam,
+    exists,
+    func,
+    select,
+    union_all,
+    update,
+)
+
+from gristmill.stores.sql.columns import instant, moment
+from gristmill.stores.sql.raw import RawStatement
+from gristmill.stores.sql.tables import DUE, WAITING, batches, records
+
+# At most so many become due at a time, which keeps every claim short: after a long pause, of more than these
+# the ones that waited longest come first.
+_MOST_MADE_DUE = 10_000
+# Of more due records than this, any time that has passed is as good as the earliest.
+_MOST_DUE_READ = 1_000
+
+# A batch that ended or is being stopped can still get records back, from a claim that had been lost.
+_IN_OPEN_BATCH = exists().where(
+    batches.c.batch_id == records.c.batch_id,
+    batches.c.completed_at.is_(None),
+    batches.c.cancel_requested.is_not(True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is asked for: these kinds, of one batch or of all."""
+
+    kinds: tuple[str, ...]
+    batch_id: UUID | None
+
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """All that the text of a statement depends on."""
+        return len(self.kinds), self.batch_id is not None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        named: dict[str, Any] = {_kind(number): kind for number, kind in enumerate(self.kinds)}
+        return named if self.batch_id is None else named | {"of_batch": self.batch_id.bytes}
+
+
+def choice(connection: Connection, kinds: Collection[str] | None, batch_id: UUID | None) -> Choice:
+    if kinds is None:
+        rows = [*_KINDS_DUE.execute(connection, {}), *_KINDS_WAITING.execute(connection, {})]
+        kinds = {row.kind for row in rows}
+    return Choice(tuple(sorted(set(kinds))), batch_id)
+
+
+def make_due(connection: Connection, chosen: Choice, *, now: datetime) -> None:
+    """Mark the records whose wait is over."""
+    _make_due(*chosen.shape).execute(connection, {"by": instant(now), **chosen.parameters})
+
+
+def next_due(connection: Connection, chosen: Choice) -> datetime | None:
+    if not chosen.kinds:
+        return None
+    earliest = _next_due(*chosen.shape).execute(connection, chosen.parameters).scalar()
+    return None if earliest is None else moment(earliest)
+
+
+def first_due(kinds: int, in_batch: bool) -> Subquery:  # noqa: FBT001 (a shape, see Choice)
+    """The key and claim order of the first ``most`` due records."""
+    return _first(
+        [_due(_of_kind(number, in_batch), bindparam("most")) for number in range(kinds)],
+        order=("claim_order", "record_id"),
+        limit=bindparam("most"),
+    )
+
+
+def _kind(number: int) -> str:
+    return f"of_kind_{number}"
+
+
+def _of_kind(number: int, in_batch: bool) -> list[ColumnElement[bool]]:  # noqa: FBT001 (a shape, see Choice)
+    kind = records.c.kind == bindparam(_kind(number))
+    return [kind, records.c.batch_id == bindparam("of_batch")] if in_batch else [kind]
+
+
+def _due(conditions: Sequence[ColumnElement[bool]], limit: Any) -> Select[Any]:
+    return (
+        select(records.c.record_id, records.c.claim_order, records.c.next_attempt_at)
+        .where(DUE, *conditions, _IN_OPEN_BATCH)
+        .order_by(records.c.claim_order, records.c.record_id)
+        .limit(limit)
+    )
+
+
+def _first(parts: Sequence[Select[Any]], *, order: Sequence[str], limit: Any) -> Subquery:
+    if len(parts) == 1:
+        return parts[0].subquery()
+    together = union_all(*(select(part.subquery()) for part in parts)).subquery()
+    return select(together).order_by(*(together.c[name] for name in order)).limit(limit).subquery()
+
+
+@lru_cache
+def _make_due(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape, see Choice)
+    over = [
+        select(records.c.record_id, records.c.next_attempt_at)
+        .where(WAITING, *_of_kind(number, in_batch), records.c.next_attempt_at <= bindparam("by"))
+        .order_by(records.c.next_attempt_at)
+        .limit(_MOST_MADE_DUE)
+        for number in range(kinds)
+    ]
+    first = _first(over, order=["next_attempt_at"], limit=_MOST_MADE_DUE)
+    is_over = records.c.record_id.in_(select(first.c.record_id))
+    return RawStatement(update(records).where(is_over).values(due=True))
+
+
+@lru_cache
+def _next_due(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape, see Choice)
+    parts: list[Select[Any]] = []
+    for number in range(kinds):
+        conditions = _of_kind(number, in_batch)
+        due = _due(conditions, _MOST_DUE_READ).subquery()
+        waiting = (
+            select(records.c.next_attempt_at)
+            .where(WAITING, *conditions, _IN_OPEN_BATCH)
+            .order_by(records.c.next_attempt_at)
+            .limit(1)
+            .subquery()
+        )
+        parts += [select(due.c.next_attempt_at), select(waiting.c.next_attempt_at)]
+    return RawStatement(select(func.min(union_all(*parts).subquery().c.next_attempt_at)))
+
+
+def _kinds_where(condition: ColumnElement[bool]) -> RawStatement:
+    """The kinds there are, by a step through the index for each."""
+    lowest = select(func.min(records.c.kind).label("kind")).where(condition)
+    kinds = lowest.cte("kinds", recursive=True)
+    higher = select(func.min(records.c.kind)).where(condition, records.c.kind > kinds.c.kind)
+    kinds = kinds.union_all(select(higher.scalar_subquery()).where(kinds.c.kind.is_not(None)))
+    return RawStatement(select(kinds.c.kind).where(kinds.c.kind.is_not(None)))
+
+
+_KINDS_DUE = _kinds_where(DUE)
+_KINDS_WAITING = _kinds_where(WAITING)

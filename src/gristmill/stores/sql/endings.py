@@ -1,0 +1,99 @@
+"""Ends of batches: cancel, end, clean up. Each function runs in one transaction."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from gristmill.domain.batch import Batch, computed_status, may_end
+from gristmill.domain.moves import Write
+from gristmill.domain.record import OPEN_STATUSES, RecordStatus
+from gristmill.domain.versions import Ending, Step
+from gristmill.ports.batches import Cleanup
+from gristmill.stores.sql import batch_rows
+from gristmill.stores.sql.columns import instant, storable
+from gristmill.stores.sql.record_store import changed_in_bulk
+from gristmill.stores.sql.tables import batches, error_types, failures, records
+from gristmill.stores.sql.tally import Tally
+
+
+def cancel_batch(connection: Connection, batch_id: UUID, *, error_message: str | None, write: Write) -> int:
+    row = batch_rows.row_of(connection, batch_id)
+    if batch_rows.batch_of(row).ended:
+        return 0
+    counters = batch_rows.counters_of(row)
+    _cancel_open_records(connection, batch_id, write)
+    tally = Tally()
+    tally.changed(
+        batch_id,
+        {
+            RecordStatus.PENDING: -counters.pending,
+            RecordStatus.PROCESSING: -counters.processing,
+            RecordStatus.CANCELLED: counters.open,
+        },
+        ended_at=write.now if counters.open else None,
+    )
+    tally.write(connection)
+    batch_rows.change(
+        connection,
+        batch_id,
+        now=write.now,
+        cancel_requested=True,
+        error_message=row.error_message if error_message is None else storable(error_message),
+        sealed_at=row.sealed_at or write.now,
+        total_files=counters.total,
+    )
+    return counters.open
+
+
+def _cancel_open_records(connection: Connection, batch_id: UUID, write: Write) -> None:
+    """``moves.cancel`` as a statement: a batch may have a million records."""
+    is_open = records.c.status.in_([status.value for status in OPEN_STATUSES])
+    connection.execute(
+        update(records)
+        .where(records.c.batch_id == batch_id, is_open)
+        .values(
+            **changed_in_bulk(write),
+            status=RecordStatus.CANCELLED.value,
+            ended_at=instant(write.now),
+            ending=Ending.CANCELLED.value,
+            step=Step.PROCESSING.value,
+            due=None,
+        )
+    )
+
+
+def end_batches(connection: Connection, batch_ids: Collection[UUID] | None, *, now: datetime) -> list[Batch]:
+    candidates = select(batches).where(
+        batches.c.completed_at.is_(None),
+        batches.c.sealed_at.is_not(None),
+        batches.c.pending == 0,
+        batches.c.processing == 0,
+    )
+    if batch_ids is not None:
+        candidates = candidates.where(batches.c.batch_id.in_(batch_ids))
+    ended: list[UUID] = []
+    for row in connection.execute(candidates).all():
+        batch, counters = batch_rows.batch_of(row), batch_rows.counters_of(row)
+        if may_end(batch, counters):
+            status = computed_status(batch, counters).value
+            batch_rows.change(connection, batch.batch_id, now=now, status=status, completed_at=now)
+            ended.append(batch.batch_id)
+    return [batch_rows.batch_of(batch_rows.row_of(connection, batch_id)) for batch_id in ended]
+
+
+def count_old(connection: Connection, older_than: timedelta, *, now: datetime) -> Cleanup:
+    total = sum((batches.c[status.value] for status in RecordStatus), start=batches.c.total_files * 0)
+    old = batches.c.completed_at < now - older_than
+    found = connection.execute(select(func.count(), func.coalesce(func.sum(total), 0)).where(old)).one()
+    return Cleanup(batches=found[0], records=found[1])
+
+
+def delete_old(connection: Connection, older_than: timedelta, *, now: datetime) -> Cleanup:
+    found = count_old(connection, older_than, now=now)
+    old = batches.c.completed_at < now - older_than
+    for table in (records, failures, error_types):
+        connection.execute(delete(table).where(table.c.batch_id.in_(select(batches.c.batch_id).where(old))))
+    connection.execute(delete(batches).where(old))
+    return found

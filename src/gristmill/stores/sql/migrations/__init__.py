@@ -1,0 +1,25 @@
+"""The history of the schema, one file a step under ``versions``, applied by Alembic in one transaction."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, NullPool, create_engine
+
+from gristmill.stores.sql.driver import BUSY_SECONDS, begin_with
+
+
+def upgrade(path: Path, *, application_id: int) -> None:
+    """Apply every missing step to the SQLite file, or none, and mark it as ours."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=NullPool,
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+    )
+    begin_with(engine, "BEGIN IMMEDIATE")
+    config = Config()
+    config.set_main_option("script_location", "gristmill.stores.sql:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.exec_driver_sql(f"PRAGMA application_id = {application_id:d}")

@@ -1,0 +1,126 @@
+"""What is special about SQLite: its connections and their transactions, and what its errors mean."""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Text, cast, literal_column
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from gristmill.ports.errors import ConfigurationError, GristmillError, StoreUnavailableError
+from gristmill.stores.sql import driver
+
+NAME = "sqlite"
+# A number that no other row of the table has, as text.
+ROW_TEXT: ColumnElement[str] = cast(literal_column("rowid"), Text)
+_CACHE_KIBIBYTES = 64 * 1024
+_MMAP_BYTES = 1024**3
+
+_PRAGMAS = (
+    f"PRAGMA mmap_size = {_MMAP_BYTES}",
+    f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+_WRITER_PRAGMAS = (*_PRAGMAS, "PRAGMA synchronous = FULL")
+_READER_PRAGMAS = (*_PRAGMAS, "PRAGMA query_only = ON")
+
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+_REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+def writer_engine(path: Path) -> AsyncEngine:
+    """One connection whose transactions take the write lock when they begin, so none can fail half way."""
+    return _engine(path, connections=1, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+
+
+def reader_engine(path: Path, *, connections: int) -> AsyncEngine:
+    """Connections whose transactions see one snapshot and cannot write."""
+    return _engine(path, connections=connections, begin="BEGIN", pragmas=_READER_PRAGMAS)
+
+
+def _engine(path: Path, *, connections: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
+    async def connect() -> driver.DriverConnection:
+        return await driver.connect(path, begin=begin, pragmas=pragmas)
+
+    engine = create_async_engine(
+        "sqlite+aiosqlite:///file",  # Any name but :memory:; connect knows the path.
+        async_creator=connect,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=None,  # Connections are held for moments: waiting for one is no error.
+        hide_parameters=True,  # What users store does not belong in error texts.
+    )
+    driver.begin_with(engine.sync_engine, begin)
+    return engine
+
+
+@contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite reports about the file into our errors; any other error is a bug and stays as it is."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        ours = _meaning(path, cause) if isinstance(cause, sqlite3.Error) else None
+        if ours is None:
+            raise
+        raise ours from error
+
+
+@contextmanager
+def translated_file_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file system into ours; only for blocks that touch no other files."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise _full(path, str(error)) from error
+        raise _refused(path, str(error)) from error
+
+
+def _meaning(path: Path, error: sqlite3.Error) -> GristmillError | None:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _FULL:
+        return _full(path, str(error))
+    if code in _BUSY:
+        return _busy(path, str(error))
+    if code in _DAMAGED:
+        return _damaged(path, str(error))
+    return _refused(path, str(error)) if code in _REFUSED else None
+
+
+def _full(path: Path, reason: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        NAME,
+        f"the disk that holds {path} is full or failing ({reason})",
+        f"Free space under {path.parent} and run the same command again; nothing that was acknowledged is lost.",
+    )
+
+
+def _busy(path: Path, reason: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        NAME,
+        f"another process has kept {path} locked for {driver.BUSY_SECONDS:.0f} s ({reason})",
+        "Wait until it is done, or stop it, and run the same command again; nothing that was acknowledged is lost.",
+    )
+
+
+def _damaged(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is not an SQLite database, or it is damaged ({reason}). Restore it from a backup, or move it away "
+        "and run the same command again to start a new one."
+    )
+
+
+def _refused(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The database {path} cannot be opened for writing ({reason}). Check that {path.parent} is a folder you may "
+        "write to and that the file is yours, or choose another path."
+    )

@@ -1,0 +1,69 @@
+"""Creating batches and their records, and sealing them; each function runs in one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, update
+from sqlalchemy.dialects.sqlite import insert
+
+from gristmill.domain.batch import Batch, NewBatch
+from gristmill.domain.identity import checked_item_id
+from gristmill.domain.record import Item, Record, RecordStatus
+from gristmill.domain.versions import Version
+from gristmill.ports.batches import Created
+from gristmill.ports.errors import BatchConflictError
+from gristmill.stores.sql import batch_rows, record_store
+from gristmill.stores.sql.record_store import DrawWrite
+from gristmill.stores.sql.tables import batches
+from gristmill.stores.sql.tally import Tally
+
+
+def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Batch:
+    values = batch_rows.values_of(new, now)
+    created = connection.execute(insert(batches).values(values).on_conflict_do_nothing()).rowcount
+    if not created:
+        unsealed = (batches.c.batch_id == new.batch_id) & batches.c.sealed_at.is_(None)
+        connection.execute(update(batches).where(unsealed).values(submitter=new.submitter))
+    return batch_rows.batch_of(batch_rows.row_of(connection, new.batch_id))
+
+
+def create_records(
+    connection: Connection, batch_id: UUID, items: Sequence[Item], *, draw: DrawWrite
+) -> Created:
+    batch = batch_rows.batch_of(batch_rows.row_of(connection, batch_id))
+    item_ids = [checked_item_id(item.item_id, position=position) for position, item in enumerate(items)]
+    if batch.sealed_at is not None:
+        missing = record_store.missing_items(connection, batch_id, item_ids)
+        if missing:
+            raise BatchConflictError(batch_id, missing)
+        return Created(created=0, existing=len(items))
+    created = record_store.insert_new(connection, [_pending(batch, item, draw) for item in items])
+    tally = Tally()
+    tally.changed(batch_id, {RecordStatus.PENDING: created})
+    tally.write(connection)
+    return Created(created=created, existing=len(items) - created)
+
+
+def _pending(batch: Batch, item: Item, draw: DrawWrite) -> Record:
+    write = draw()
+    return Record(
+        batch_id=batch.batch_id,
+        item_id=item.item_id,
+        kind=item.kind,
+        source=item.source,
+        payload=item.payload,
+        priority=batch.priority,
+        created_at=write.now,
+        updated_at=write.now,
+        next_attempt_at=write.now,
+        version=Version().written(stamp=write.stamp, write_id=write.write_id),
+    )
+
+
+def seal_batch(connection: Connection, batch_id: UUID, *, now: datetime) -> Batch:
+    row = batch_rows.row_of(connection, batch_id)
+    if row.sealed_at is None:
+        total = batch_rows.counters_of(row).total
+        batch_rows.change(connection, batch_id, now=now, sealed_at=now, total_files=total)
+    return batch_rows.batch_of(batch_rows.row_of(connection, batch_id))

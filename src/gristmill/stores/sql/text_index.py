@@ -1,0 +1,192 @@
+"""Text search: an inverted index inside the database, written in the transactions that stage the chunks.
+
+FTS5 ranks in 3 microseconds a matching chunk, so a question of common words takes 0.1 to 0.4 s over 100,000
+chunks; posting lists as packed arrays, ranked by numpy, take a tenth of that.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
+
+from gristmill.stores.sql.candidates import Candidates, Numbers, Scores
+from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
+from gristmill.stores.sql.value_lists import packed_texts, texts_in
+
+K1 = 1.2
+B = 0.75
+
+# One posting is 8 bytes: chunk numbers end at 4,294,967,295, and counts above 65,535 are kept as that.
+POSTING = np.dtype([("chunk", "<u4"), ("frequency", "<u2"), ("length", "<u2")])
+_MOST = 0xFFFF
+
+# With more hidden versions than this, some count in the document frequencies; none is ever shown.
+_HIDDEN_READ = 10_000
+
+_POSTINGS_OF = select(postings.c.term, postings.c.data).where(
+    postings.c.segment_no.in_(
+        select(segments.c.no).where(segments.c.collection_no == bindparam("collection_no"))
+    ),
+    postings.c.term.in_(texts_in("terms")),
+)
+_HIDDEN_IN = (
+    select(hidden_versions.c.first_chunk_no, hidden_versions.c.chunks)
+    .where(hidden_versions.c.collection_no == bindparam("collection_no"))
+    .order_by(hidden_versions.c.first_chunk_no)
+    .limit(_HIDDEN_READ)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The chunk numbers of one version: ``chunks`` of them from ``first_chunk_no`` on."""
+
+    collection_no: int
+    first_chunk_no: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of the live chunks of a collection."""
+
+    chunks: int
+    tokens: int
+
+
+def add_segment(
+    connection: Connection,
+    collection_no: int,
+    tokens: Sequence[tuple[int, Sequence[str]]],
+    hidden: Sequence[Span],
+) -> None:
+    """Index chunks, given by number in ascending order, as hidden until ``show`` is called for their version."""
+    numbers = [number for number, _ in tokens]
+    if not numbers:
+        return
+    row = {
+        "collection_no": collection_no,
+        "level": 0,
+        "chunks": len(numbers),
+        "first_chunk_no": numbers[0],
+        "last_chunk_no": numbers[-1],
+    }
+    segment_no = connection.execute(insert(segments).returning(segments.c.no), row).scalar_one()
+    lists = _posting_lists(tokens)
+    rows = [{"segment_no": segment_no, "term": term, "data": data} for term, data in lists.items()]
+    if rows:
+        connection.execute(insert(postings), rows)
+    _insert_hidden(connection, hidden, removed=False)
+
+
+def show(connection: Connection, spans: Sequence[Span]) -> None:
+    """Let these versions be found and counted."""
+    _delete_hidden(connection, spans)
+
+
+def remove(connection: Connection, spans: Sequence[Span]) -> None:
+    """Stop finding and counting these versions; merging drops their postings later."""
+    _delete_hidden(connection, spans)
+    _insert_hidden(connection, spans, removed=True)
+
+
+def find(
+    connection: Connection, collection_no: int, *, statistics: Statistics, tokens: Sequence[str]
+) -> Candidates:
+    """Chunks that hold at least one of the tokens, by BM25; a repeated token counts once."""
+    terms = list(dict.fromkeys(storable(token) for token in tokens))
+    parameters = {"collection_no": collection_no}
+    found = connection.execute(_POSTINGS_OF, parameters | {"terms": packed_texts(terms)}).all()
+    if not found or not statistics.tokens:
+        return Candidates(np.empty(0, np.int64), np.empty(0))
+    hidden = connection.execute(_HIDDEN_IN, parameters).all()
+    data: defaultdict[str, list[bytes]] = defaultdict(list)
+    for term, packed in found:
+        data[term].append(packed)
+    lists = [np.frombuffer(b"".join(data[term]), POSTING) for term in terms if term in data]
+    return _ranked(lists, np.array(hidden, np.int64).reshape(-1, 2), statistics)
+
+
+def inside(numbers: Numbers, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which numbers are in one of the spans, rows of (first, count) in ascending order."""
+    if not len(spans):
+        return np.zeros(len(numbers), np.bool_)
+    nearest = np.searchsorted(spans[:, 0], numbers, side="right") - 1
+    first, count = spans[nearest].T
+    within: NDArray[np.bool_] = (nearest >= 0) & (numbers < first + count)
+    return within
+
+
+def _posting_lists(tokens: Sequence[tuple[int, Sequence[str]]]) -> Mapping[str, bytes]:
+    gathered: defaultdict[str, list[int]] = defaultdict(list)
+    for number, words in tokens:
+        chunk = number | min(len(words), _MOST) << 48
+        for term, frequency in Counter(words).items():
+            gathered[term].append(chunk | min(frequency, _MOST) << 32)
+    return {storable(term): np.array(gathered[term], "<u8").tobytes() for term in sorted(gathered)}
+
+
+def _ranked(
+    lists: Sequence[NDArray[np.void]], hidden: NDArray[np.int64], statistics: Statistics
+) -> Candidates:
+    found = np.concatenate(lists)
+    lengths = [len(each) for each in lists]
+    numbers, positions = _positions(found["chunk"].astype(np.int64))
+    shown = ~inside(numbers, hidden)
+    visible = shown[positions] if len(hidden) else np.ones(len(found), np.bool_)
+    weights = _weights(found, visible, lengths, statistics)
+    scores: Scores = np.bincount(positions, weights, minlength=len(numbers)).astype(np.float64)
+    hits = scores > 0
+    return Candidates(numbers[hits], scores[hits])
+
+
+def _positions(chunks: Numbers) -> tuple[Numbers, Numbers]:
+    """The numbers that may occur, ascending, and the place of each chunk among them."""
+    low, high = int(chunks.min()), int(chunks.max())
+    if high - low < 1_000_000 + 4 * len(chunks):
+        return np.arange(low, high + 1), chunks - low
+    numbers, positions = np.unique(chunks, return_inverse=True)
+    return numbers, positions
+
+
+def _weights(
+    found: NDArray[np.void], visible: NDArray[np.bool_], lengths: Sequence[int], statistics: Statistics
+) -> Scores:
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    holding = np.minimum(np.add.reduceat(visible, starts, dtype=np.int64), statistics.chunks)
+    idf = np.log(1 + (statistics.chunks - holding + 0.5) / (holding + 0.5))
+    mean_length = statistics.tokens / statistics.chunks
+    frequency = found["frequency"].astype(np.float64)
+    saturation = frequency + K1 * (1 - B + B * found["length"] / mean_length)
+    weights: Scores = np.repeat(idf, lengths) * frequency * (K1 + 1) / saturation
+    weights[~visible] = 0
+    return weights
+
+
+def _insert_hidden(connection: Connection, spans: Sequence[Span], *, removed: bool) -> None:
+    rows = [
+        {
+            "collection_no": span.collection_no,
+            "first_chunk_no": span.first_chunk_no,
+            "chunks": span.chunks,
+            "removed": removed,
+        }
+        for span in spans
+        if span.chunks
+    ]
+    if rows:
+        connection.execute(insert(hidden_versions), rows)
+
+
+def _delete_hidden(connection: Connection, spans: Sequence[Span]) -> None:
+    rows = [
+        {"of_collection": span.collection_no, "first": span.first_chunk_no} for span in spans if span.chunks
+    ]
+    if rows:
+        key = tuple_(hidden_versions.c.collection_no, hidden_versions.c.first_chunk_no)
+        same = key == tuple_(bindparam("of_collection"), bindparam("first"))
+        connection.execute(delete(hidden_versions).where(same), rows)
