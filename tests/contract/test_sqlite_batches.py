@@ -8,6 +8,7 @@ import pytest
 from gristmill.stores.sql.database import SqlDatabase
 from tests.contract.batches_contract import BatchesContract
 from tests.support.clocks import ManualClock
+from tests.support.databases import new_sqlite
 
 
 class TestSqliteBatches(BatchesContract):
@@ -17,7 +18,6 @@ class TestSqliteBatches(BatchesContract):
 
     @pytest.fixture
     async def database(self, clock: ManualClock, tmp_path: Path) -> AsyncIterator[SqlDatabase]:
-        database = SqlDatabase(tmp_path / "gristmill.db", clock=clock)
-        await database.open()
+        database = await new_sqlite(tmp_path, clock)
         yield database
         await database.close()

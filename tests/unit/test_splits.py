@@ -116,7 +116,7 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories)
 def test_two_copies_that_live_apart_and_merge_keep_every_promise(history: list[tuple[str, str]]):
     a, b = sides()

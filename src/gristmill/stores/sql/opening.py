@@ -9,7 +9,6 @@ from pathlib import Path
 
 from gristmill.ports.errors import ConfigurationError
 from gristmill.stores.sql import sqlite
-from gristmill.stores.sql.driver import BUSY_SECONDS
 
 # Every revision in migrations/versions, oldest first. Kept here so that opening need not load Alembic.
 REVISIONS = ("0001",)
@@ -61,7 +60,7 @@ def _known(path: Path, revision: str) -> str:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    return sqlite3.connect(path, timeout=sqlite.BUSY_SECONDS, isolation_level=None)
 
 
 @contextmanager

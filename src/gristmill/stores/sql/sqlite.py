@@ -6,14 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Text, cast, literal_column
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Text,
+    cast,
+    create_engine,
+    event,
+    literal_column,
+)
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gristmill.ports.errors import ConfigurationError, GristmillError, StoreUnavailableError
-from gristmill.stores.sql import driver
 
 NAME = "sqlite"
+BUSY_SECONDS = 60.0
+# SQLite itself waits this long at a time, and we ask again: a cancel need not wait longer.
+_BUSY_SLICE_SECONDS = 1.0
 # A number that no other row of the table has, as text.
 ROW_TEXT: ColumnElement[str] = cast(literal_column("rowid"), Text)
 _CACHE_KIBIBYTES = 64 * 1024
@@ -35,30 +46,47 @@ _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PER
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
-def writer_engine(path: Path) -> AsyncEngine:
+def writer_engine(path: Path) -> Engine:
     """One connection whose transactions take the write lock when they begin, so none can fail half way."""
     return _engine(path, connections=1, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
 
 
-def reader_engine(path: Path, *, connections: int) -> AsyncEngine:
+def reader_engine(path: Path, *, connections: int) -> Engine:
     """Connections whose transactions see one snapshot and cannot write."""
     return _engine(path, connections=connections, begin="BEGIN", pragmas=_READER_PRAGMAS)
 
 
-def _engine(path: Path, *, connections: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
-    async def connect() -> driver.DriverConnection:
-        return await driver.connect(path, begin=begin, pragmas=pragmas)
-
-    engine = create_async_engine(
-        "sqlite+aiosqlite:///file",  # Any name but :memory:; connect knows the path.
-        async_creator=connect,
+def _engine(path: Path, *, connections: int, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=f"{path.absolute().as_uri()}?mode=rw", query={"uri": "true"}),
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=None,  # Connections are held for moments: waiting for one is no error.
+        connect_args={"timeout": _BUSY_SLICE_SECONDS, "isolation_level": None},
         hide_parameters=True,  # What users store does not belong in error texts.
     )
-    driver.begin_with(engine.sync_engine, begin)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _pooled: object) -> None:
+        for pragma in pragmas:
+            connection.execute(pragma)
+
+    begin_with(engine, begin)
     return engine
+
+
+def begin_with(engine: Engine, statement: str) -> None:
+    """Make the engine begin its transactions with this statement; with isolation_level None the driver begins none."""
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether another connection is in the way, so that trying again can help."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    # The low byte of a code is its kind; a snapshot that is too old stays so.
+    return code & 0xFF in _BUSY and code != sqlite3.SQLITE_BUSY_SNAPSHOT
 
 
 @contextmanager
@@ -107,7 +135,7 @@ def _full(path: Path, reason: str) -> StoreUnavailableError:
 def _busy(path: Path, reason: str) -> StoreUnavailableError:
     return StoreUnavailableError(
         NAME,
-        f"another process has kept {path} locked for {driver.BUSY_SECONDS:.0f} s ({reason})",
+        f"another process has kept {path} locked for {BUSY_SECONDS:.0f} s ({reason})",
         "Wait until it is done, or stop it, and run the same command again; nothing that was acknowledged is lost.",
     )
 

@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, NullPool, create_engine
 
-from gristmill.stores.sql.driver import BUSY_SECONDS, begin_with
+from gristmill.stores.sql.sqlite import BUSY_SECONDS, begin_with
 
 
 def upgrade(path: Path, *, application_id: int) -> None:

@@ -1,0 +1,33 @@
+"""New SQLite databases, quickly: the schema is made once a run and copied."""
+
+import asyncio
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from gristmill.ports.clock import Clock
+from gristmill.stores.sql.database import SqlDatabase
+from tests.support.clocks import ManualClock
+
+
+@cache
+def _template() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="gristmill-template-")) / "gristmill.db"
+
+    async def make() -> None:
+        database = SqlDatabase(path, clock=ManualClock())
+        await database.open()
+        await database.close()
+
+    asyncio.run(make())
+    return path
+
+
+async def new_sqlite(folder: Path, clock: Clock) -> SqlDatabase:
+    """An opened database of its own; close it."""
+    path = folder / "gristmill.db"
+    shutil.copyfile(await asyncio.to_thread(_template), path)
+    database = SqlDatabase(path, clock=clock)
+    await database.open()
+    return database
