@@ -9,7 +9,7 @@ from gristmill.cli import output
 from gristmill.cli.output import counted, print_text, safe
 from gristmill.domain.batch import Batch, BatchStatus, BatchStatusView
 from gristmill.domain.record import Record, RecordStatus
-from gristmill.insights.batches import BatchReport, Findings, retry_command
+from gristmill.insights.batches import BatchReport, Findings, resume_arguments, retry_command
 from gristmill.pipeline.select import Skipped
 from gristmill.ports.batches import ErrorGroup
 
@@ -75,12 +75,8 @@ def record_json(record: Record) -> dict[str, Any]:
 
 def ways_out(batch: Batch) -> list[str]:
     """Both ways out of an interrupted submission."""
-    paths = batch.options.get("paths")
-    given = [str(path) for path in paths] if isinstance(paths, list | tuple) and paths else ["PATH"]
-    again = ["gristmill", "ingest", *given, "--batch-id", str(batch.batch_id)]
-    if batch.collection:
-        again += ["--collection", batch.collection]
-    return [output.command(again), f"gristmill batches seal {batch.batch_id}"]
+    again = resume_arguments(batch) or ["ingest", "--batch-id", str(batch.batch_id), "PATH"]
+    return [output.command(["gristmill", *again]), f"gristmill batches seal {batch.batch_id}"]
 
 
 def status_words(status: BatchStatus) -> str:
@@ -162,11 +158,16 @@ def retry_steps(report: BatchReport) -> list[tuple[str, str]]:
     ]
 
 
+def _time_taken(view: BatchStatusView) -> str:
+    if view.batch_started_at is None or view.batch_completed_at is None:
+        return ""
+    return f" in {output.duration((view.batch_completed_at - view.batch_started_at).total_seconds())}"
+
+
 def print_report(report: BatchReport, found: Findings) -> None:
     """The end of a batch: how it went and each failed file; the caller adds what it knows besides."""
     view = report.view
-    seconds = (view.processing_hours or 0.0) * 3600
-    print_text(f"Batch {view.batch_id}: {status_words(view.computed_status)} in {output.duration(seconds)}")
+    print_text(f"Batch {view.batch_id}: {status_words(view.computed_status)}{_time_taken(view)}")
     unchanged = f" ({found.unchanged:,} unchanged)" if found.unchanged else ""
     print_text(counts_line(view) + unchanged)
     if report.batch.error_message:

@@ -84,7 +84,12 @@ def watch(context: typer.Context, batch_id: arguments.BatchId, *, as_json: argum
         await progress.follow(core, batch_id, on_look=hint)
         return await batches.report(core, batch_id), await batches.findings(core, batch_id)
 
-    return _print_end(running.run(context, follow), as_json=as_json)
+    try:
+        ended = running.run(context, follow)
+    except running.Interruption as stop:
+        stop.advice = "The batch is not touched by that."
+        raise
+    return _print_end(ended, as_json=as_json)
 
 
 @app.command()

@@ -75,7 +75,7 @@ def delete(
     document_ids: Annotated[
         list[UUID],
         typer.Argument(
-            metavar="ID...", parser=arguments.uuid, help="Documents, as `documents list` shows them."
+            metavar="ID", parser=arguments.uuid, help="Documents, as `documents list` shows them."
         ),
     ],
     *,

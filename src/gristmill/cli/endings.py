@@ -80,7 +80,7 @@ def _ending(error: BaseException) -> _Ending:
 def _usage(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     path = "gristmill" if context is None else context.command_path
-    message = error.format_message()
+    message = error.format_message().replace(": Value error, ", ": ")  # pydantic's word for a ValueError.
     return f"{message}\nTry `{path} --help`." if message else ""
 
 

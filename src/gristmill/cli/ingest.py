@@ -11,7 +11,7 @@ from gristmill.cli import arguments, running
 
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and folders to ingest.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders to ingest.")],
     *,
     collection: Annotated[
         str | None,

@@ -16,6 +16,7 @@ app = typer.Typer(
     name="gristmill",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     epilog="Settings also come from GRISTMILL_ variables and gristmill.toml; `gristmill config show` lists them.",
 )
 app.command()(ingest)

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 from typing import IO, Any
 
-WIDE = 10_000  # Columns where there is no terminal: nothing is cut or wrapped.
+_WHOLE = {"batch", "document"}  # Columns of ids, which are copied from the screen.
 _TURNS_TEXT_AROUND = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 _LAYOUT = {"\n": "\n", "\t": "    ", "\r": "", "\f": "\n", "\v": "\n"}
@@ -127,7 +127,7 @@ def _print_folding(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> N
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading.upper(), overflow="fold")
+        table.add_column(heading.upper(), overflow="fold", no_wrap=heading in _WHOLE)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)

@@ -18,6 +18,7 @@ from gristmill.pipeline.select import Selected, Selection, Skipped, item_id_of, 
 from gristmill.ports.errors import GristmillError
 
 PRUNE_PAGE = 500
+MOST_PATHS_KEPT = 100
 
 
 class PathNotFoundError(GristmillError):
@@ -28,7 +29,8 @@ class PathNotFoundError(GristmillError):
         self.path = path
 
     def __str__(self) -> str:
-        return f"There is nothing at {source_of(self.path)}. Check the path; nothing was submitted."
+        shown = source_of(self.path) or "an empty path"
+        return f"There is nothing at {shown}. Check the path; nothing was submitted."
 
 
 class OtherCollectionError(GristmillError):
@@ -152,8 +154,17 @@ def _gone(documents: Sequence[Document]) -> list[UUID]:
     return [each.document_id for each in documents if not os.path.lexists(path_of(each.source))]
 
 
-def _shown_paths(paths: Sequence[str]) -> list[str]:
-    return [source_of(os.path.abspath(path)) for path in paths[:100]]
+def _options(request: IngestRequest) -> dict[str, object]:
+    """What was asked for, so that it can be asked for again; ``paths`` is left out when there are too many."""
+    options: dict[str, object] = {
+        "patterns": list(request.selection.patterns),
+        "excludes": list(request.selection.excludes),
+        "metadata": dict(request.metadata),
+        "refresh": request.refresh,
+    }
+    if len(request.paths) <= MOST_PATHS_KEPT:
+        options["paths"] = [source_of(os.path.abspath(path)) for path in request.paths]
+    return options
 
 
 def check_paths(paths: Sequence[str]) -> None:
@@ -180,7 +191,7 @@ async def _create(core: Core, batch_id: UUID, request: IngestRequest) -> Batch:
             collection=request.collection,
             priority=request.priority,
             max_error_rate=request.max_error_rate,
-            options={"paths": _shown_paths(request.paths)},
+            options=_options(request),
             submitter=_submitter(core),
         )
     )

@@ -17,6 +17,7 @@ from gristmill.domain.record import (
     Report,
     Retry,
     Snooze,
+    microseconds,
 )
 from gristmill.domain.retry import RetryPolicy
 from gristmill.domain.versions import Ending, Step
@@ -77,7 +78,7 @@ class Write:
 
     @property
     def stamp(self) -> int:
-        return int(self.now.timestamp() * 1_000_000)
+        return microseconds(self.now)
 
 
 def _moved(record: Record, move: Move, write: Write, **changes: object) -> Record:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -104,6 +104,14 @@ class Record:
         return (self.round, self.epoch, self.claim_id)
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970, exactly: float seconds would be off by one now and then."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 PRIORITY_HEAD_START = timedelta(minutes=10)
 
 
@@ -114,7 +122,7 @@ def claim_order(record: Record) -> tuple[int, UUID]:
     The first part is integer microseconds, which a database can store and index.
     """
     order = record.created_at - record.priority * PRIORITY_HEAD_START
-    return int(order.timestamp() * 1_000_000), record.record_id
+    return microseconds(order), record.record_id
 
 
 @dataclass(frozen=True, slots=True)

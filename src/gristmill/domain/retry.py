@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
+_LARGEST_EXPONENT = 300  # Far beyond any longest delay; a larger one overflows.
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -24,6 +26,7 @@ class RetryPolicy:
 
     def delay_seconds(self, attempts: int, *, seed: str) -> float:
         """Seconds to wait after ``attempts`` failed attempts (1 or more)."""
-        step = min(self.longest_delay_seconds, self.first_delay_seconds * self.factor ** max(0, attempts - 1))
+        exponent = min(max(0, attempts - 1), _LARGEST_EXPONENT)
+        step = min(self.longest_delay_seconds, self.first_delay_seconds * self.factor**exponent)
         digest = hashlib.sha256(f"{seed}:{attempts}".encode()).digest()
         return step * (0.5 + int.from_bytes(digest[:4]) / 2**33)

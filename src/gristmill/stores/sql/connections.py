@@ -45,13 +45,14 @@ class Connections:
     async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Connection], _T]) -> _T:
         transaction = Transaction(engine, work)
         running = threads.submit(transaction.run)
+        done = asyncio.wrap_future(running)
         with sqlite.translated_errors(self._path):
             try:
-                return await asyncio.shield(asyncio.wrap_future(running))
+                return await asyncio.shield(done)
             except asyncio.CancelledError:
                 if not running.cancel():
                     transaction.cancel()
-                    await asyncio.wait([asyncio.wrap_future(running)])
+                    await asyncio.gather(done, return_exceptions=True)
                 raise
 
     async def close(self) -> None:

@@ -1,18 +1,17 @@
 """Looking at live documents and chunks. Each function is part of one transaction."""
 
-import base64
-import json
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select
 
 from gristmill.domain.document import Document, Hit
 from gristmill.ports.documents import DocumentPage
 from gristmill.stores.sql import collection_rows
-from gristmill.stores.sql.columns import Id, storable
+from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.cursors import cursor, key_of
 from gristmill.stores.sql.tables_documents import chunks, collections, document_versions, documents
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
@@ -74,7 +73,6 @@ _STALE = (
 )
 
 _LISTING = "documents"
-_Place = tuple[str, str, bytes]
 
 
 def find_documents(connection: Connection, document_ids: Sequence[UUID]) -> dict[UUID, Document]:
@@ -100,18 +98,19 @@ def count_stale(connection: Connection, pipeline: str) -> int:
 def list_documents(
     connection: Connection, collection: str | None, *, limit: int, after: str | None, under: str | None
 ) -> DocumentPage:
-    start = None if after is None else _place_of(after)
+    start = None if after is None else key_of(_LISTING, after, str, str)
     found: list[Document] = []
     for name in _names(connection, collection):
         if start is not None and name < start[0]:
             continue
-        behind = start if start is not None and name == start[0] else None
+        behind = start[1] if start is not None and name == start[0] else None
         wanted = limit + 1 - len(found)
         found += _documents_in(connection, name, limit=wanted, behind=behind, under=under)
         if len(found) > limit:
             break
     shown = found[:limit]
-    return DocumentPage(shown, _cursor(shown[-1]) if len(found) > len(shown) > 0 else None)
+    more = len(found) > len(shown) > 0
+    return DocumentPage(shown, cursor(_LISTING, shown[-1].collection, shown[-1].source) if more else None)
 
 
 def _names(connection: Connection, collection: str | None) -> Sequence[str]:
@@ -121,16 +120,15 @@ def _names(connection: Connection, collection: str | None) -> Sequence[str]:
 
 
 def _documents_in(
-    connection: Connection, collection: str, *, limit: int, behind: _Place | None, under: str | None
+    connection: Connection, collection: str, *, limit: int, behind: str | None, under: str | None
 ) -> list[Document]:
     row = collection_rows.find(connection, collection)
     statement = _DOCUMENTS.where(documents.c.collection_no == row.no)
     if behind is not None:
-        place = tuple_(documents.c.source, documents.c.document_id)
-        statement = statement.where(place > tuple_(behind[1], literal(UUID(bytes=behind[2]), Id)))
+        statement = statement.where(documents.c.source > behind)
     if under:
         statement = statement.where(*_starting_with(storable(under)))
-    in_order = statement.order_by(documents.c.source, documents.c.document_id).limit(limit)
+    in_order = statement.order_by(documents.c.source).limit(limit)
     return [Document(**found._mapping) for found in connection.execute(in_order)]  # noqa: SLF001 (SQLAlchemy's public name)
 
 
@@ -143,25 +141,6 @@ def _starting_with(prefix: str) -> list[ColumnElement[bool]]:
         following = 0xE000 if following == 0xD800 else following  # Surrogates are not text.
         conditions.append(documents.c.source < stem[:-1] + chr(following))
     return conditions
-
-
-def _cursor(document: Document) -> str:
-    place = [_LISTING, document.collection, document.source, document.document_id.hex]
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-
-
-def _place_of(cursor: str) -> _Place:
-    try:
-        decoded = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
-        listing, collection, source, document_id = json.loads(decoded)
-        place = str(collection), str(source), bytes.fromhex(document_id)
-    except (ValueError, TypeError):
-        listing, place = None, ("", "", b"")
-    if listing != _LISTING or len(place[2]) != 16:
-        raise ValueError(
-            f"{cursor!r} is no cursor of the list of {_LISTING}. Take it from the page before, or leave it out."
-        )
-    return place
 
 
 def _hit(row: Row[Any]) -> Hit:

@@ -14,6 +14,7 @@ from gristmill.domain.document import Chunk, DocumentVersion, EmbeddingIdentity,
 from gristmill.ports.documents import Vector
 from gristmill.stores.sql import collection_rows, text_index
 from gristmill.stores.sql.columns import instant, storable
+from gristmill.stores.sql.raw import BulkStatement
 from gristmill.stores.sql.tables_documents import chunks, document_versions, documents, vectors
 from gristmill.stores.sql.text_index import Span
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
@@ -38,6 +39,10 @@ _RESTAGE = (
     .values(restaged=bindparam("again"))
 )
 _STORED_VECTORS = select(vectors.c.vector_id).where(vectors.c.vector_id.in_(ids_in("ids")))
+
+
+_INSERT_CHUNKS = BulkStatement(insert(chunks), [column.name for column in chunks.columns])
+_INSERT_VECTORS = BulkStatement(insert(vectors), [column.name for column in vectors.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +87,17 @@ def put_vectors(connection: Connection, embedding: EmbeddingIdentity, given: Map
     if not fresh:
         return 0
     embedding_no = collection_rows.embedding_number(connection, embedding)
+    numbers = collection_rows.draw(connection, "vectors", len(fresh))
     rows = [
-        {
-            "no": number,
-            "vector_id": vector_id,
-            "embedding_no": embedding_no,
-            "data": np.ascontiguousarray(given[vector_id], np.float32).tobytes(),
-        }
-        for number, vector_id in zip(
-            collection_rows.draw(connection, "vectors", len(fresh)), fresh, strict=True
+        (
+            number,
+            vector_id.bytes,
+            embedding_no,
+            np.ascontiguousarray(given[vector_id], np.float32).tobytes(),
         )
+        for number, vector_id in zip(numbers, fresh, strict=True)
     ]
-    connection.execute(insert(vectors), rows)
+    _INSERT_VECTORS.execute(connection, rows)
     return len(rows)
 
 
@@ -191,7 +195,7 @@ def _numbered(
 def _insert(connection: Connection, fresh: Sequence[_Fresh]) -> None:
     _execute_many(connection, insert(document_versions), [_version_row(each) for each in fresh])
     rows = [_chunk_row(each, number, chunk) for each in fresh for number, chunk in each.numbered_chunks()]
-    _execute_many(connection, insert(chunks), rows)
+    _INSERT_CHUNKS.execute(connection, rows)
     by_collection: defaultdict[int, list[_Fresh]] = defaultdict(list)
     for each in fresh:
         by_collection[each.collection_no].append(each)
@@ -215,20 +219,21 @@ def _version_row(fresh: _Fresh) -> dict[str, Any]:
     }
 
 
-def _chunk_row(fresh: _Fresh, number: int, chunk: Chunk) -> dict[str, Any]:
-    return {
-        "no": number,
-        "chunk_id": chunk.chunk_id,
-        "document_no": fresh.document_no,
-        "version": fresh.version.version,
-        "idx": chunk.index,
-        "vector_id": chunk.vector_id,
-        "start": chunk.start,
-        "end": chunk.end,
-        "page": chunk.page,
-        "heading": storable(chunk.heading),
-        "text": storable(chunk.text),
-    }
+def _chunk_row(fresh: _Fresh, number: int, chunk: Chunk) -> tuple[Any, ...]:
+    """In the order of the table's columns."""
+    return (
+        number,
+        chunk.chunk_id.bytes,
+        fresh.document_no,
+        fresh.version.version,
+        chunk.index,
+        chunk.vector_id.bytes,
+        chunk.start,
+        chunk.end,
+        chunk.page,
+        storable(chunk.heading),
+        storable(chunk.text),
+    )
 
 
 def _execute_many(connection: Connection, statement: Any, rows: Sequence[dict[str, Any]]) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.moves import Write
 from gristmill.domain.record import Record
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.raw import BulkStatement
+from gristmill.stores.sql.raw import BulkStatement, RawStatement
 from gristmill.stores.sql.rows import (
     COLUMNS,
     NAMES,
@@ -23,6 +23,7 @@ from gristmill.stores.sql.rows import (
 )
 from gristmill.stores.sql.sqlite import ROW_TEXT
 from gristmill.stores.sql.tables import records
+from gristmill.stores.sql.value_lists import packed_texts, texts_in
 
 # Draws a write id of its own for every row (protocol V2), and says when it is written.
 DrawWrite = Callable[[], Write]
@@ -39,10 +40,11 @@ class Stored(NamedTuple):
 Found = dict[tuple[UUID, str], Stored]
 
 _KEY = records.c.record_id == bindparam("key")
-_OF_ITEMS = select(*COLUMNS).where(
-    records.c.batch_id == bindparam("batch_id"), records.c.item_id.in_(bindparam("item_ids", expanding=True))
+_IS_ITEM = (records.c.batch_id == bindparam("of_batch"), records.c.item_id.in_(texts_in("item_ids")))
+_OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM))
+_KEYS_OF_ITEMS = RawStatement(
+    select(records.c.record_id, records.c.item_id, records.c.write_id).where(*_IS_ITEM)
 )
-_MOST_ITEMS = 10_000  # SQLite takes at most 32,766 parameters in a statement.
 
 
 def _update(names: Sequence[str]) -> BulkStatement:
@@ -97,27 +99,43 @@ def changed_in_bulk(write: Write) -> dict[str, Any]:
 
 
 def find(connection: Connection, wanted: Iterable[Record]) -> Found:
-    """Those of the records that are stored, as they are stored."""
-    item_ids: dict[UUID, list[str]] = {}
-    for record in wanted:
-        item_ids.setdefault(record.batch_id, []).append(record.item_id)
+    """Those of the records that are stored, as they are stored.
+
+    A stored row that bears the write id of the record in hand is that record (protocol V2): it is not read again.
+    """
+    in_hand = {(record.batch_id, record.item_id, record.version.write_id): record for record in wanted}
     found: Found = {}
-    for batch_id, ids in item_ids.items():
-        for row in _rows_of(connection, batch_id, ids):
+    for batch_id, item_ids in _by_batch(in_hand).items():
+        others = []
+        for record_id, item_id, write_id in _rows(_KEYS_OF_ITEMS, connection, batch_id, item_ids):
+            record = in_hand.get((batch_id, item_id, write_id))
+            if record is None:
+                others.append(item_id)
+            else:
+                found[batch_id, item_id] = Stored(record_id, record)
+        for row in _rows(_OF_ITEMS, connection, batch_id, others):
             record = record_of(row)
             found[batch_id, record.item_id] = Stored(row[0], record)
     return found
 
 
-def _rows_of(connection: Connection, batch_id: UUID, item_ids: Sequence[str]) -> list[Sequence[Any]]:
-    rows: list[Sequence[Any]] = []
-    for start in range(0, len(item_ids), _MOST_ITEMS):
-        wanted = {"batch_id": batch_id, "item_ids": item_ids[start : start + _MOST_ITEMS]}
-        rows += connection.execute(_OF_ITEMS, wanted).all()
-    return rows
+def _by_batch(keys: Iterable[tuple[UUID, str, str]]) -> dict[UUID, list[str]]:
+    item_ids: dict[UUID, list[str]] = {}
+    for batch_id, item_id, _ in keys:
+        item_ids.setdefault(batch_id, []).append(item_id)
+    return item_ids
+
+
+def _rows(
+    statement: RawStatement, connection: Connection, batch_id: UUID, item_ids: Sequence[str]
+) -> Sequence[Row[Any]]:
+    if not item_ids:
+        return ()
+    parameters = {"of_batch": batch_id.bytes, "item_ids": packed_texts(item_ids)}
+    return statement.execute(connection, parameters).all()
 
 
 def missing_items(connection: Connection, batch_id: UUID, item_ids: Sequence[str]) -> list[str]:
     """Those of the items that the batch does not have, each once, in the order given."""
-    there = {row[2] for row in _rows_of(connection, batch_id, item_ids)}
+    there = {row.item_id for row in _rows(_KEYS_OF_ITEMS, connection, batch_id, item_ids)}
     return list(dict.fromkeys(item_id for item_id in item_ids if item_id not in there))

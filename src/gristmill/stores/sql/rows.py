@@ -176,6 +176,7 @@ def record_of(row: Sequence[Any]) -> Record:
         write_id,
         *_,
     ) = row
+    created = moment(created_at)
     return Record(
         batch_id=_batch_id(batch_id),
         item_id=item_id,
@@ -183,9 +184,9 @@ def record_of(row: Sequence[Any]) -> Record:
         source=source,
         payload=json_mapping(payload),
         priority=priority,
-        created_at=moment(created_at),
+        created_at=created,
         updated_at=moment(updated_at),
-        next_attempt_at=moment(next_attempt_at),
+        next_attempt_at=created if next_attempt_at == created_at else moment(next_attempt_at),
         version=Version(
             tombstone=bool(tombstone),
             round=round_,

@@ -4,16 +4,18 @@ FTS5 ranks in 3 microseconds a matching chunk, so a question of common words tak
 chunks; posting lists as packed arrays, ranked by numpy, take a tenth of that.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from gristmill.stores.sql.candidates import Candidates, Numbers, Scores
 from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.raw import BulkStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
 from gristmill.stores.sql.value_lists import packed_texts, texts_in
 
@@ -38,6 +40,21 @@ _HIDDEN_IN = (
     .where(hidden_versions.c.collection_no == bindparam("collection_no"))
     .order_by(hidden_versions.c.first_chunk_no)
     .limit(_HIDDEN_READ)
+)
+
+INSERT_POSTINGS = BulkStatement(insert(postings), ("segment_no", "term", "data"))
+_INSERT_HIDDEN = BulkStatement(
+    insert(hidden_versions).values(
+        {name: bindparam(name) for name in ("collection_no", "first_chunk_no", "chunks", "removed")}
+    ),
+    ("collection_no", "first_chunk_no", "chunks", "removed"),
+)
+_DELETE_HIDDEN = BulkStatement(
+    delete(hidden_versions).where(
+        hidden_versions.c.collection_no == bindparam("collection"),
+        hidden_versions.c.first_chunk_no == bindparam("first"),
+    ),
+    ("collection", "first"),
 )
 
 
@@ -76,10 +93,8 @@ def add_segment(
         "last_chunk_no": numbers[-1],
     }
     segment_no = connection.execute(insert(segments).returning(segments.c.no), row).scalar_one()
-    lists = _posting_lists(tokens)
-    rows = [{"segment_no": segment_no, "term": term, "data": data} for term, data in lists.items()]
-    if rows:
-        connection.execute(insert(postings), rows)
+    rows = [(segment_no, term, data) for term, data in _posting_lists(tokens)]
+    INSERT_POSTINGS.execute(connection, rows)
     _insert_hidden(connection, hidden, removed=False)
 
 
@@ -121,13 +136,27 @@ def inside(numbers: Numbers, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
     return within
 
 
-def _posting_lists(tokens: Sequence[tuple[int, Sequence[str]]]) -> Mapping[str, bytes]:
-    gathered: defaultdict[str, list[int]] = defaultdict(list)
-    for number, words in tokens:
-        chunk = number | min(len(words), _MOST) << 48
-        for term, frequency in Counter(words).items():
-            gathered[term].append(chunk | min(frequency, _MOST) << 32)
-    return {storable(term): np.array(gathered[term], "<u8").tobytes() for term in sorted(gathered)}
+def _posting_lists(chunks: Sequence[tuple[int, Sequence[str]]]) -> Iterator[tuple[str, bytes]]:
+    """Every term, in order, with its packed postings, in the order of the chunks."""
+    words = list(chain.from_iterable(tokens for _, tokens in chunks))
+    spellings = {word: storable(word) for word in set(words)}
+    terms = sorted(set(spellings.values()))
+    places = {term: place for place, term in enumerate(terms)}
+    place_of = {word: places[term] for word, term in spellings.items()}
+    lengths = np.array([len(tokens) for _, tokens in chunks])
+    # One number for each (term, chunk); sorting them puts a term's chunks side by side.
+    pairs = np.fromiter(map(place_of.__getitem__, words), np.int64, len(words)) * len(chunks)
+    pairs += np.repeat(np.arange(len(chunks)), lengths)
+    pairs, frequencies = np.unique(pairs, return_counts=True)
+    term_of, chunk_of = np.divmod(pairs, len(chunks))
+    found = np.empty(len(pairs), POSTING)
+    found["chunk"] = np.array([number for number, _ in chunks])[chunk_of]
+    found["frequency"] = np.minimum(frequencies, _MOST)
+    found["length"] = np.minimum(lengths, _MOST)[chunk_of]
+    packed = found.tobytes()
+    ends = (np.searchsorted(term_of, np.arange(len(terms)), side="right") * POSTING.itemsize).tolist()
+    for term, start, end in zip(terms, [0, *ends[:-1]], ends, strict=True):
+        yield term, packed[start:end]
 
 
 def _ranked(
@@ -168,25 +197,10 @@ def _weights(
 
 
 def _insert_hidden(connection: Connection, spans: Sequence[Span], *, removed: bool) -> None:
-    rows = [
-        {
-            "collection_no": span.collection_no,
-            "first_chunk_no": span.first_chunk_no,
-            "chunks": span.chunks,
-            "removed": removed,
-        }
-        for span in spans
-        if span.chunks
-    ]
-    if rows:
-        connection.execute(insert(hidden_versions), rows)
+    rows = [(span.collection_no, span.first_chunk_no, span.chunks, removed) for span in spans if span.chunks]
+    _INSERT_HIDDEN.execute(connection, rows)
 
 
 def _delete_hidden(connection: Connection, spans: Sequence[Span]) -> None:
-    rows = [
-        {"of_collection": span.collection_no, "first": span.first_chunk_no} for span in spans if span.chunks
-    ]
-    if rows:
-        key = tuple_(hidden_versions.c.collection_no, hidden_versions.c.first_chunk_no)
-        same = key == tuple_(bindparam("of_collection"), bindparam("first"))
-        connection.execute(delete(hidden_versions).where(same), rows)
+    rows = [(span.collection_no, span.first_chunk_no) for span in spans if span.chunks]
+    _DELETE_HIDDEN.execute(connection, rows)

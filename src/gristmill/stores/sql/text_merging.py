@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
-from gristmill.stores.sql.text_index import POSTING, inside
+from gristmill.stores.sql.text_index import INSERT_POSTINGS, POSTING, inside
 
 FAN_OUT = 16
 # A segment is also rewritten when so many of its chunks were removed.
@@ -139,15 +139,14 @@ def _move_some(connection: Connection, target: int) -> bool:
     lists: defaultdict[str, list[bytes]] = defaultdict(list)
     for source in sources:
         parameters = {"source": source, "last_term": last}
-        rows = connection.execute(select(postings.c.term, postings.c.data).where(moved), parameters)
-        for term, data in rows:
+        found = connection.execute(select(postings.c.term, postings.c.data).where(moved), parameters)
+        for term, data in found:
             lists[term].append(data)
         connection.execute(delete(postings).where(moved), parameters)
     purged = _purged_by(connection, target)
     merged = ((term, _without(b"".join(lists[term]), purged)) for term in sorted(lists))
-    rows_left = [{"segment_no": target, "term": term, "data": data} for term, data in merged if data]
-    if rows_left:
-        connection.execute(insert(postings), rows_left)
+    rows = [(target, term, data) for term, data in merged if data]
+    INSERT_POSTINGS.execute(connection, rows)
     return True
 
 
