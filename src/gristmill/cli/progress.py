@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
@@ -13,11 +14,12 @@ from gristmill.engine.core import Core
 from gristmill.insights import batches
 from gristmill.ports.batches import Progress
 
-TERMINAL_SECONDS = 0.25
 LINES_SECONDS = 5.0
 
 
 class Display(Protocol):
+    """``seconds``: how long to wait between looks."""
+
     seconds: float
 
     def show(self, progress: Progress) -> None: ...
@@ -42,25 +44,27 @@ def description(progress: Progress) -> str:
 
 
 class LinesDisplay:
-    """Writes a line when something changed."""
+    """Writes a line when something changed, but not too often."""
 
-    seconds = LINES_SECONDS
+    seconds = 0.5
 
     def __init__(self) -> None:
         self._last: object = None
+        self._due = 0.0
 
     def show(self, progress: Progress) -> None:
         state = (progress.counters, progress.batch.sealed_at)
-        if state != self._last and progress.counters.total:
+        now = time.monotonic()
+        if state != self._last and now >= self._due and progress.counters.total:
             say(description(progress))
-        self._last = state
+            self._last, self._due = state, now + LINES_SECONDS
 
     def close(self) -> None:
         """Leave the lines as they are."""
 
 
 class TerminalDisplay:
-    seconds = TERMINAL_SECONDS
+    seconds = 0.25
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - only a terminal needs Rich.

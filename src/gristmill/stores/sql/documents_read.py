@@ -1,17 +1,20 @@
 """Looking at live documents and chunks. Each function is part of one transaction."""
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
 
 from gristmill.domain.document import Document, Hit
 from gristmill.ports.documents import DocumentPage
 from gristmill.stores.sql import collection_rows
-from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.collection_rows import CollectionRow
+from gristmill.stores.sql.columns import json_mapping, moment, storable
 from gristmill.stores.sql.cursors import cursor, key_of
+from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import chunks, collections, document_versions, documents
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
@@ -56,9 +59,11 @@ _HITS = (
     .join(document_versions, _live_version)
     .where(chunks.c.version == documents.c.live_version)
 )
-_FIND_DOCUMENTS = _DOCUMENTS.where(documents.c.document_id.in_(ids_in("ids")))
-_HITS_OF_DOCUMENT = _HITS.where(documents.c.document_id == bindparam("document_id")).order_by(chunks.c.idx)
-_HITS_BY_NUMBER = _HITS.where(chunks.c.no.in_(numbers_in("numbers")))
+_FIND_DOCUMENTS = RawStatement(_DOCUMENTS.where(documents.c.document_id.in_(ids_in("ids"))))
+_HITS_OF_DOCUMENT = RawStatement(
+    _HITS.where(documents.c.document_id == bindparam("document_id")).order_by(chunks.c.idx)
+)
+_HITS_BY_NUMBER = RawStatement(_HITS.where(chunks.c.no.in_(numbers_in("numbers"))))
 # Two ranges, because an index serves no inequality: what is not stale is not looked at.
 _STALE = (
     select(func.count())
@@ -73,22 +78,30 @@ _STALE = (
 )
 
 _LISTING = "documents"
+_BOUNDS = {
+    "behind": documents.c.source > bindparam("behind"),
+    "first": documents.c.source >= bindparam("first"),
+    "end": documents.c.source < bindparam("end"),
+}
 
 
 def find_documents(connection: Connection, document_ids: Sequence[UUID]) -> dict[UUID, Document]:
-    rows = connection.execute(_FIND_DOCUMENTS, {"ids": packed_ids(document_ids)})
-    return {row.document_id: Document(**row._mapping) for row in rows}  # noqa: SLF001 (SQLAlchemy's public name)
+    rows = _FIND_DOCUMENTS.execute(connection, {"ids": packed_ids(document_ids)})
+    found = [_document(row) for row in rows.all()]
+    return {document.document_id: document for document in found}
 
 
 def list_chunks(connection: Connection, document_id: UUID) -> list[Hit]:
-    rows = connection.execute(_HITS_OF_DOCUMENT, {"document_id": document_id})
-    return [_hit(row) for row in rows]
+    rows = _HITS_OF_DOCUMENT.execute(connection, {"document_id": document_id.bytes})
+    return [_hit(row, 0.0) for row in rows.all()]
 
 
-def hits(connection: Connection, numbers: Collection[int]) -> dict[int, Hit]:
-    """The live chunks among these numbers, score 0."""
-    rows = connection.execute(_HITS_BY_NUMBER, {"numbers": packed_numbers(numbers)})
-    return {row.no: _hit(row) for row in rows}
+def hits(connection: Connection, legs: Sequence[Sequence[tuple[int, float]]]) -> list[list[Hit]]:
+    """For each leg, given as numbers and scores of live chunks, its hits in the same order."""
+    numbers = {number for leg in legs for number, _ in leg}
+    found = _HITS_BY_NUMBER.execute(connection, {"numbers": packed_numbers(numbers)})
+    rows = {row[0]: row for row in found.all()}
+    return [[_hit(rows[number], score) for number, score in leg] for leg in legs]
 
 
 def count_stale(connection: Connection, pipeline: str) -> int:
@@ -100,12 +113,13 @@ def list_documents(
 ) -> DocumentPage:
     start = None if after is None else key_of(_LISTING, after, str, str)
     found: list[Document] = []
-    for name in _names(connection, collection):
-        if start is not None and name < start[0]:
+    for row in _collections(connection, collection):
+        if start is not None and row.collection.name < start[0]:
             continue
-        behind = start[1] if start is not None and name == start[0] else None
-        wanted = limit + 1 - len(found)
-        found += _documents_in(connection, name, limit=wanted, behind=behind, under=under)
+        bounds = _starting_with(storable(under)) if under else {}
+        if start is not None and row.collection.name == start[0]:
+            bounds["behind"] = start[1]
+        found += _documents_in(connection, row.no, bounds=bounds, limit=limit + 1 - len(found))
         if len(found) > limit:
             break
     shown = found[:limit]
@@ -113,48 +127,81 @@ def list_documents(
     return DocumentPage(shown, cursor(_LISTING, shown[-1].collection, shown[-1].source) if more else None)
 
 
-def _names(connection: Connection, collection: str | None) -> Sequence[str]:
-    if collection is None:
-        return collection_rows.names(connection)
-    return [collection_rows.find(connection, collection).collection.name]
+def _collections(connection: Connection, name: str | None) -> Iterator[CollectionRow]:
+    names = collection_rows.names(connection) if name is None else [name]
+    return (collection_rows.find(connection, each) for each in names)
 
 
 def _documents_in(
-    connection: Connection, collection: str, *, limit: int, behind: str | None, under: str | None
+    connection: Connection, collection_no: int, *, bounds: Mapping[str, str], limit: int
 ) -> list[Document]:
-    row = collection_rows.find(connection, collection)
-    statement = _DOCUMENTS.where(documents.c.collection_no == row.no)
-    if behind is not None:
-        statement = statement.where(documents.c.source > behind)
-    if under:
-        statement = statement.where(*_starting_with(storable(under)))
-    in_order = statement.order_by(documents.c.source).limit(limit)
-    return [Document(**found._mapping) for found in connection.execute(in_order)]  # noqa: SLF001 (SQLAlchemy's public name)
+    parameters = {"collection_no": collection_no, "most": limit, **bounds}
+    rows = _listing(frozenset(bounds)).execute(connection, parameters)
+    return [_document(row) for row in rows.all()]
 
 
-def _starting_with(prefix: str) -> list[ColumnElement[bool]]:
+@cache
+def _listing(bounds: frozenset[str]) -> RawStatement:
+    within = [_BOUNDS[name] for name in sorted(bounds)]
+    of_collection = documents.c.collection_no == bindparam("collection_no")
+    in_order = _DOCUMENTS.where(of_collection, *within).order_by(documents.c.source)
+    return RawStatement(in_order.limit(bindparam("most")))
+
+
+def _starting_with(prefix: str) -> dict[str, str]:
     """A range, which an index serves as LIKE cannot: from the prefix to the first text behind all that start with it."""
-    conditions = [documents.c.source >= prefix]
     stem = prefix.rstrip(chr(sys.maxunicode))
-    if stem:
-        following = ord(stem[-1]) + 1
-        following = 0xE000 if following == 0xD800 else following  # Surrogates are not text.
-        conditions.append(documents.c.source < stem[:-1] + chr(following))
-    return conditions
+    if not stem:
+        return {"first": prefix}
+    following = ord(stem[-1]) + 1
+    following = 0xE000 if following == 0xD800 else following  # Surrogates are not text.
+    return {"first": prefix, "end": stem[:-1] + chr(following)}
 
 
-def _hit(row: Row[Any]) -> Hit:
+def _document(row: Row[Any]) -> Document:
+    """From a row of ``_DOCUMENTS``, in the order of its columns."""
+    (
+        document_id,
+        collection,
+        source,
+        version,
+        content_hash,
+        pipeline,
+        title,
+        metadata,
+        count,
+        created,
+        updated,
+    ) = row
+    return Document(
+        document_id=UUID(bytes=document_id),
+        collection=collection,
+        source=source,
+        version=version,
+        content_hash=content_hash,
+        pipeline=pipeline,
+        title=title,
+        metadata=json_mapping(metadata),
+        chunks=count,
+        created_at=moment(created),
+        updated_at=moment(updated),
+    )
+
+
+def _hit(row: Row[Any], score: float) -> Hit:
+    """From a row of ``_HITS``, in the order of its columns."""
+    _, chunk_id, document_id, version, source, title, heading, text, start, end, page, metadata = row
     return Hit(
-        chunk_id=row.chunk_id,
-        document_id=row.document_id,
-        version=row.version,
-        source=row.source,
-        title=row.title,
-        heading=row.heading,
-        text=row.text,
-        start=row.start,
-        end=row.end,
-        page=row.page,
-        metadata=row.metadata,
-        score=0.0,
+        chunk_id=UUID(bytes=chunk_id),
+        document_id=UUID(bytes=document_id),
+        version=version,
+        source=source,
+        title=title,
+        heading=heading,
+        text=text,
+        start=start,
+        end=end,
+        page=page,
+        metadata=json_mapping(metadata),
+        score=score,
     )

@@ -4,10 +4,10 @@ Everything happens in one read transaction, so both legs see the same live versi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, select
@@ -17,13 +17,15 @@ from gristmill.stores.sql import collection_rows, documents_read, text_index
 from gristmill.stores.sql.candidates import Candidates, Numbers
 from gristmill.stores.sql.collection_rows import CollectionRow
 from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import attributes, chunks, documents, vectors
 from gristmill.stores.sql.text_index import Statistics
 from gristmill.stores.sql.value_lists import numbers_in, packed_numbers, packed_texts, texts_in
 from gristmill.stores.sql.vector_matrix import VectorMatrix
 
-# How many candidates are looked at, in multiples of the limit, before all that are allowed are listed instead.
-_LOOKS = (4, 16)
+# How many candidates are looked at, in multiples of the limit, before all that may be shown are listed instead.
+_LOOKS = (1.5, 8)
+_LOOKS_FILTERED = (4, 16)
 
 _live = and_(documents.c.no == chunks.c.document_no, documents.c.live_version == chunks.c.version)
 _COLUMNS = (chunks.c.no.label("chunk_no"), chunks.c.chunk_id)
@@ -39,7 +41,7 @@ _in_collection = documents.c.collection_no == bindparam("collection_no")
 _also_in_collection = documents.c.collection_no + 0 == bindparam("collection_no")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Leg:
     """How a leg's candidates lead to chunks."""
 
@@ -56,7 +58,7 @@ class _Found:
     """A chunk that may be shown."""
 
     score: float
-    chunk_id: UUID
+    chunk_id: bytes
     chunk_no: int
 
 
@@ -96,11 +98,8 @@ def search(connection: Connection, matrices: Matrices, query: ChunkQuery) -> Leg
     if query.vector is not None and query.limit:
         candidates = _by_vector(connection, matrices.of(row), query.vector)
         vector = shown.best(candidates, _VECTOR, query.limit)
-    hits = documents_read.hits(connection, {each.chunk_no for each in (*text, *vector)})
-    return Legs(
-        text=[replace(hits[each.chunk_no], score=each.score) for each in text],
-        vector=[replace(hits[each.chunk_no], score=each.score) for each in vector],
-    )
+    legs = [[(each.chunk_no, each.score) for each in leg] for leg in (text, vector)]
+    return Legs(*documents_read.hits(connection, legs))
 
 
 def _by_text(connection: Connection, row: CollectionRow, tokens: Sequence[str]) -> Candidates:
@@ -128,8 +127,8 @@ class _Shown:
 
     def best(self, candidates: Candidates, leg: _Leg, limit: int) -> list[_Found]:
         """The best ``limit`` of the candidates that may be shown, ties by chunk id."""
-        for multiple in _LOOKS:
-            count = multiple * limit
+        for multiple in _LOOKS_FILTERED if self._filters else _LOOKS:
+            count = int(multiple * limit)
             found = self._among(leg, candidates.best(count))
             if len(found) >= limit or count >= len(candidates):
                 return sorted(found, key=_best_first)[:limit]
@@ -139,24 +138,36 @@ class _Shown:
 
     def _among(self, leg: _Leg, candidates: Candidates) -> list[_Found]:
         scores = dict(zip(candidates.numbers.tolist(), candidates.scores.tolist(), strict=True))
-        statement = leg.statement.where(
-            leg.candidate.in_(numbers_in("numbers")),
-            _also_in_collection,
-            *(_matching(position).exists() for position in range(self._filters)),
-        )
         parameters = self._parameters | {"numbers": packed_numbers(candidates.numbers)}
-        return [
-            _Found(scores[candidate], chunk_id, chunk_no)
-            for candidate, chunk_no, chunk_id in self._connection.execute(statement, parameters)
-        ]
+        rows = _look(leg, self._filters).execute(self._connection, parameters)
+        return [_Found(scores[candidate], chunk_id, chunk_no) for candidate, chunk_no, chunk_id in rows.all()]
 
     def _allowed(self, leg: _Leg) -> Numbers:
-        statement = leg.statement.with_only_columns(leg.candidate).where(
-            _also_in_collection if self._filters else _in_collection,
-            *(_matching_documents(position) for position in range(self._filters)),
+        rows = _listing(leg, self._filters).execute(self._connection, self._parameters)
+        return np.array(rows.scalars().all(), np.int64)
+
+
+@cache
+def _look(leg: _Leg, filters: int) -> RawStatement:
+    """Which of some candidates may be shown."""
+    return RawStatement(
+        leg.statement.where(
+            leg.candidate.in_(numbers_in("numbers")),
+            _also_in_collection,
+            *(_matching(position).exists() for position in range(filters)),
         )
-        found = self._connection.execute(statement, self._parameters).scalars()
-        return np.array(found.all(), np.int64)
+    )
+
+
+@cache
+def _listing(leg: _Leg, filters: int) -> RawStatement:
+    """All candidates that may be shown."""
+    return RawStatement(
+        leg.statement.with_only_columns(leg.candidate).where(
+            _also_in_collection if filters else _in_collection,
+            *(_matching_documents(position) for position in range(filters)),
+        )
+    )
 
 
 def _has_value(position: int) -> ColumnElement[bool]:
@@ -176,5 +187,5 @@ def _matching_documents(position: int) -> ColumnElement[bool]:
     return documents.c.no.in_(select(attributes.c.document_no).where(_has_value(position)))
 
 
-def _best_first(found: _Found) -> tuple[float, UUID]:
+def _best_first(found: _Found) -> tuple[float, bytes]:
     return -found.score, found.chunk_id

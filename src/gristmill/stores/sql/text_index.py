@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from gristmill.stores.sql.candidates import Candidates, Numbers, Scores
 from gristmill.stores.sql.columns import storable
-from gristmill.stores.sql.raw import BulkStatement
+from gristmill.stores.sql.raw import BulkStatement, RawStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
 from gristmill.stores.sql.value_lists import packed_texts, texts_in
 
@@ -29,13 +29,15 @@ _MOST = 0xFFFF
 # With more hidden versions than this, some count in the document frequencies; none is ever shown.
 _HIDDEN_READ = 10_000
 
-_POSTINGS_OF = select(postings.c.term, postings.c.data).where(
-    postings.c.segment_no.in_(
-        select(segments.c.no).where(segments.c.collection_no == bindparam("collection_no"))
-    ),
-    postings.c.term.in_(texts_in("terms")),
+_POSTINGS_OF = RawStatement(
+    select(postings.c.term, postings.c.data).where(
+        postings.c.segment_no.in_(
+            select(segments.c.no).where(segments.c.collection_no == bindparam("collection_no"))
+        ),
+        postings.c.term.in_(texts_in("terms")),
+    )
 )
-_HIDDEN_IN = (
+_HIDDEN_IN = RawStatement(
     select(hidden_versions.c.first_chunk_no, hidden_versions.c.chunks)
     .where(hidden_versions.c.collection_no == bindparam("collection_no"))
     .order_by(hidden_versions.c.first_chunk_no)
@@ -115,10 +117,10 @@ def find(
     """Chunks that hold at least one of the tokens, by BM25; a repeated token counts once."""
     terms = list(dict.fromkeys(storable(token) for token in tokens))
     parameters = {"collection_no": collection_no}
-    found = connection.execute(_POSTINGS_OF, parameters | {"terms": packed_texts(terms)}).all()
+    found = _POSTINGS_OF.execute(connection, parameters | {"terms": packed_texts(terms)}).all()
     if not found or not statistics.tokens:
         return Candidates(np.empty(0, np.int64), np.empty(0))
-    hidden = connection.execute(_HIDDEN_IN, parameters).all()
+    hidden = _HIDDEN_IN.execute(connection, parameters).all()
     data: defaultdict[str, list[bytes]] = defaultdict(list)
     for term, packed in found:
         data[term].append(packed)

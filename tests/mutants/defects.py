@@ -1,0 +1,274 @@
+"""The list of defects: each is one wrong line in the SQLite adapter that the contract suites must notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """``before`` stands exactly once in ``file``, a file of stores/sql; ``after`` replaces it."""
+
+    name: str
+    suite: str
+    file: str
+    before: str
+    after: str
+
+    def planted_in(self, source: str) -> str:
+        if source.count(self.before) != 1:
+            raise ValueError(
+                f"{self.name}: {self.before!r} stands {source.count(self.before)} times in {self.file}"
+            )
+        return source.replace(self.before, self.after)
+
+
+def _batches(name: str, file: str, before: str, after: str) -> Defect:
+    return Defect(name, "batches", file, before, after)
+
+
+def _documents(name: str, file: str, before: str, after: str) -> Defect:
+    return Defect(name, "documents", file, before, after)
+
+
+DEFECTS = (
+    # Claims
+    _batches("epoch not raised", "claims.py", '"epoch": records.c.epoch + 1', '"epoch": records.c.epoch'),
+    _batches("attempt not counted", "claims.py", "records.c.attempts + 1", "records.c.attempts + 0"),
+    _batches(
+        "started again at every claim",
+        "claims.py",
+        '"started_at": func.coalesce(records.c.started_at, bindparam("at"))',
+        '"started_at": bindparam("at")',
+    ),
+    _batches(
+        "one write id for all rows",
+        "claims.py",
+        'bindparam("write", type_=Text) + ROW_TEXT',
+        'bindparam("write", type_=Text)',
+    ),
+    _batches(
+        "claimed rows in no order",
+        "claims.py",
+        "sorted(rows, key=lambda row: (row.claim_order, row.record_id))",
+        "reversed(rows)",
+    ),
+    _batches(
+        "claim order lost",
+        "due.py",
+        ".order_by(records.c.claim_order, records.c.record_id)",
+        ".order_by(records.c.record_id)",
+    ),
+    _batches(
+        "wait ignored",
+        "due.py",
+        'records.c.next_attempt_at <= bindparam("by")',
+        'records.c.next_attempt_at <= bindparam("by") + 10**12',
+    ),
+    _batches(
+        "other batches claimed too",
+        "due.py",
+        'return [kind, records.c.batch_id == bindparam("of_batch")] if in_batch else [kind]',
+        "return [kind]",
+    ),
+    _batches("stopped batches claimed", "due.py", "    batches.c.cancel_requested.is_not(True),\n", ""),
+    _batches(
+        "batch not started by its first claim",
+        "claims.py",
+        "status=case((_NOT_STARTED, BatchStatus.PROCESSING.value), else_=batches.c.status)",
+        "status=batches.c.status",
+    ),
+    _batches(
+        "claims not counted",
+        "claims.py",
+        'pending=batches.c.pending - bindparam("claimed")',
+        "pending=batches.c.pending",
+    ),
+    # Outcomes
+    _batches(
+        "late outcomes accepted",
+        "outcomes.py",
+        "if claimed.batch_id not in known or not moves.meets(met, report):",
+        "if claimed.batch_id not in known:",
+    ),
+    _batches(
+        "outcomes of deleted batches stored",
+        "outcomes.py",
+        "if claimed.batch_id not in known or not moves.meets(met, report):",
+        "if not moves.meets(met, report):",
+    ),
+    _batches("refusals not said", "outcomes.py", "refused.append(Refusal(report=report, met=met))", "pass"),
+    _batches(
+        "same report twice in a call",
+        "outcomes.py",
+        "met = moved.get(key) or (found[key].record if key in found else None)",
+        "met = found[key].record if key in found else None",
+    ),
+    _batches(
+        "stage shown for records of others",
+        "outcomes.py",
+        "held.status is RecordStatus.PROCESSING and held.claim == record.claim",
+        "held.status is RecordStatus.PROCESSING",
+    ),
+    # Leases
+    _batches(
+        "lease of a renewed worker ended",
+        "leases.py",
+        "workers.c.renewed_at > renewed_at",
+        "workers.c.renewed_at > renewed_at, workers.c.pid < 0",
+    ),
+    _batches(
+        "worker not forgotten", "leases.py", "    connection.execute(delete(workers).where(is_worker))\n", ""
+    ),
+    # Submission
+    _batches(
+        "sealed batch takes new items", "submission.py", "if batch.sealed_at is not None:", "if batch.ended:"
+    ),
+    _batches(
+        "created one too many",
+        "submission.py",
+        "Created(created=created, existing=len(items) - created)",
+        "Created(created=len(items), existing=0)",
+    ),
+    _batches("sealed total off by one", "submission.py", "total_files=total)", "total_files=total + 1)"),
+    _batches(
+        "submitter not taken over",
+        "submission.py",
+        ".values(submitter=new.submitter)",
+        ".values(updated_at=now)",
+    ),
+    # Ends and retries
+    _batches(
+        "cancel of an ended batch",
+        "endings.py",
+        "    if batch_rows.batch_of(row).ended:\n        return 0\n",
+        "",
+    ),
+    _batches(
+        "cancel takes completed records",
+        "endings.py",
+        ".where(records.c.batch_id == batch_id, is_open)",
+        ".where(records.c.batch_id == batch_id)",
+    ),
+    _batches(
+        "cancel takes other batches",
+        "endings.py",
+        ".where(records.c.batch_id == batch_id, is_open)",
+        ".where(is_open)",
+    ),
+    _batches("ends without its declared records", "endings.py", "if may_end(batch, counters):", "if True:"),
+    _batches(
+        "cleanup takes running batches",
+        "endings.py",
+        "for table in (records, failures, error_types):",
+        "for table in (failures, error_types):",
+    ),
+    _batches(
+        "retry takes permanent failures",
+        "reopening.py",
+        "wanted if permanent else wanted - PERMANENT_CATEGORIES",
+        "wanted",
+    ),
+    _batches("retry in the old round", "reopening.py", "batch_round=row.round + 1", "batch_round=row.round"),
+    _batches("retry keeps attempts", "reopening.py", "            attempts=0,\n", ""),
+    # Looking
+    _batches(
+        "page order lost", "listings.py", ".order_by(records.c.item_id)", ".order_by(records.c.record_id)"
+    ),
+    _batches(
+        "page repeats its last record",
+        "listings.py",
+        'records.c.item_id > key_of("records", after, str)[0]',
+        'records.c.item_id >= key_of("records", after, str)[0]',
+    ),
+    _batches("status filter ignored", "listings.py", "page.where(records.c.status == status.value)", "page"),
+    _batches("oldest batches first", "listings.py", "batches.c.created_at.desc()", "batches.c.created_at"),
+    _batches("rare error types first", "views.py", "columns.records.desc()", "columns.records"),
+    _batches(
+        "oldest messages first", "views.py", "error_types.c.latest_at.desc()", "error_types.c.latest_at"
+    ),
+    _batches(
+        "errors of other batches", "views.py", "        .where(error_types.c.batch_id == batch_id)\n", ""
+    ),
+    # Transactions
+    _batches(
+        "commit left out",
+        "transactions.py",
+        "with self._engine.begin() as connection:",
+        "with self._engine.connect() as connection:",
+    ),
+    # Documents
+    _documents(
+        "staged versions visible",
+        "search.py",
+        "_live = and_(documents.c.no == chunks.c.document_no, documents.c.live_version == chunks.c.version)",
+        "_live = and_(documents.c.no == chunks.c.document_no)",
+    ),
+    _documents(
+        "published without vectors",
+        "documents_publish.py",
+        "incomplete = _waiting_for_vectors(connection, ours)",
+        "incomplete: set[int] = set()",
+    ),
+    _documents(
+        "published though superseded",
+        "documents_publish.py",
+        "if row.wanted_version == wanted[document_id].version",
+        "if row is not None",
+    ),
+    _documents(
+        "old chunks kept", "documents_publish.py", "    connection.execute(_DELETE_CHUNKS, ranges)\n", ""
+    ),
+    _documents("collection filter dropped", "search.py", "            _also_in_collection,\n", ""),
+    _documents(
+        "only the first filter counts",
+        "search.py",
+        "*(_matching(position).exists() for position in range(self._filters)),",
+        "*(_matching(position).exists() for position in range(min(1, self._filters))),",
+    ),
+    _documents(
+        "ties in no order",
+        "search.py",
+        "return -found.score, found.chunk_id",
+        "return -found.score, UUID(int=found.chunk_id.int ^ (2**128 - 1))",
+    ),
+    _documents(
+        "last vector replaces the first",
+        "documents_write.py",
+        "fresh = [vector_id for vector_id in given if vector_id not in stored]",
+        "fresh = [vector_id for vector_id in given if vector_id in stored or True]",
+    ),
+    _documents(
+        "attributes of the old version",
+        "documents_publish.py",
+        "    _replace_attributes(connection, metadata)\n",
+        "",
+    ),
+    _documents(
+        "delete leaves counts",
+        "documents_publish.py",
+        "_count(changes[version.collection_no], version, documents=-1, sign=-1)",
+        "pass",
+    ),
+    _documents(
+        "length not normalised", "text_index.py", 'K1 * (1 - B + B * found["length"] / mean_length)', "K1"
+    ),
+    _documents("hidden chunks counted", "text_index.py", "weights[~visible] = 0", "pass"),
+    _documents("prefix ignored", "documents_read.py", "if under:", "if under is not None and not under:"),
+    _documents(
+        "stale counts the current ones",
+        "documents_read.py",
+        'document_versions.c.pipeline < bindparam("pipeline"),',
+        'document_versions.c.pipeline <= bindparam("pipeline"),',
+    ),
+    _documents(
+        "chunks in no order", "documents_read.py", ".order_by(chunks.c.idx)", ".order_by(chunks.c.chunk_id)"
+    ),
+    _documents(
+        "document page repeats",
+        "documents_read.py",
+        "documents.c.source > behind",
+        "documents.c.source >= behind",
+    ),
+    _documents(
+        "ordinals fall", "collection_rows.py", "first = max(at_least, (last or 0) + 1)", "first = at_least"
+    ),
+)
