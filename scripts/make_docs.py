@@ -125,7 +125,7 @@ def command_section(name: str, command: Any) -> str:
 
 def parameter_usage(parameter: Any) -> str:
     name = (parameter.metavar or parameter.name).upper().strip("[].")
-    return f"{name}..." if parameter.nargs == -1 or parameter.multiple_values else name
+    return f"{name}..." if parameter.nargs == -1 else name
 
 
 PAGES = {"settings.md": settings_page, "states.md": states_page, "cli.md": cli_page}

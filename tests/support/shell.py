@@ -22,24 +22,6 @@ class Ran:
     stderr: str
 
     @property
-    def run_in_terminal(self, *arguments: str, typed: str = "", **variables: str) -> Ran:
-        """With all three streams on a terminal; what it shows is in ``stdout``."""
-        ours, theirs = pty.openpty()
-        environment = self._environment | {"TERM": "xterm-256color"} | variables
-        process = subprocess.Popen(
-            [GRISTMILL, *arguments],
-            env=environment,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        os.write(ours, typed.encode())
-        shown = b"".join(_read_terminal(ours))
-        os.close(ours)
-        return Ran(process.wait(LIMIT_SECONDS), shown.decode(), "")
-
     def json(self) -> Any:
         """Stdout as the one JSON document it must be."""
         return json.loads(self.stdout)

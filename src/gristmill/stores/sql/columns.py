@@ -23,9 +23,9 @@ def moment(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
-def json_text(value: Any) -> str:
-    # ASCII, so that text no database stores (lone surrogates of odd file names) comes back as it was.
-    return json.dumps(value, separators=(",", ":"))
+# ASCII, so that text no database stores (lone surrogates of odd file names) comes back as it was. Made once:
+# ``json.dumps`` with separators makes an encoder for every call.
+json_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def json_mapping(text: str) -> Mapping[str, Any]:

@@ -9,11 +9,11 @@ from gristmill.domain import moves
 from gristmill.domain.record import Record
 from gristmill.domain.retry import RetryPolicy
 from gristmill.ports.batches import Worker
-from gristmill.stores.sql import record_store
+from gristmill.stores.sql import changes
+from gristmill.stores.sql.changes import Change
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.tables import records, workers
-from gristmill.stores.sql.tally import Tally
 
 
 def renew(connection: Connection, worker: Worker) -> None:
@@ -42,13 +42,14 @@ def take_back(
     if connection.execute(renewed).first() is not None:
         return []
     connection.execute(delete(workers).where(is_worker))
-    tally = Tally()
-    moved: list[tuple[bytes, Record]] = []
-    for row in connection.execute(select(*COLUMNS).where(records.c.worker == worker_id)).all():
-        held = record_of(row)
-        freed = moves.end_lease(held, policy, draw())
-        tally.moved(held, freed)
-        moved.append((row[0], freed))
-    record_store.move(connection, moved)
-    tally.write(connection)
-    return [record for _, record in moved]
+    held = [
+        Change(row[0], before=record_of(row))
+        for row in connection.execute(select(*COLUMNS).where(records.c.worker == worker_id))
+    ]
+    freed: list[Record] = []
+    for change in held:
+        assert change.before is not None
+        change.after = moves.end_lease(change.before, policy, draw())
+        freed.append(change.after)
+    changes.write(connection, held)
+    return freed

@@ -1,7 +1,4 @@
-"""What workers report of the records they hold. Each function runs in one transaction.
-
-``domain.moves`` decides; here rows are read, moved and written in bulk.
-"""
+"""What workers report of the records they hold. Each function runs in one transaction; ``domain.moves`` decides."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -11,85 +8,75 @@ from sqlalchemy import Connection, select
 from gristmill.domain import moves
 from gristmill.domain.record import Record, RecordStatus, Refusal, Report
 from gristmill.domain.retry import RetryPolicy
-from gristmill.stores.sql import record_store
-from gristmill.stores.sql.record_store import DrawWrite, Found
+from gristmill.stores.sql import changes, record_store
+from gristmill.stores.sql.changes import Changes
+from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
-from gristmill.stores.sql.tally import Tally
-
-_Key = tuple[UUID, str]
 
 
 def apply_reports(
     connection: Connection, reports: Sequence[Report], *, policy: RetryPolicy, draw: DrawWrite
 ) -> list[Refusal]:
-    found = record_store.find(connection, [report.record for report in reports])
-    known = {batch_id for batch_id, _ in found}
-    known |= _existing(connection, {report.record.batch_id for report in reports} - known)
-    moved: dict[_Key, Record] = {}
-    replaced: set[_Key] = set()
+    found = changes.find(connection, [report.record for report in reports])
+    known = _known_batches(connection, found)
     refused: list[Refusal] = []
     for report in reports:
         claimed = report.record
-        key = (claimed.batch_id, claimed.item_id)
-        met = moved.get(key) or (found[key].record if key in found else None)
-        if claimed.batch_id not in known or not moves.meets(met, report):
+        change = found[claimed.batch_id, claimed.item_id]
+        met = change.after
+        if (met is None and claimed.batch_id not in known) or not moves.meets(met, report):
             refused.append(Refusal(report=report, met=met))
-        elif met is not None and met.claim == claimed.claim:
-            moved[key] = moves.settle(met, report.outcome, policy, draw())
+            continue
+        if met is not None and met.claim == claimed.claim:
+            change.after = moves.settle(met, report.outcome, policy, draw())
         else:
-            moved[key] = moves.settle(claimed, report.outcome, policy, draw())
-            replaced.add(key)
-    _write(connection, found, moved, replaced)
+            change.after = moves.settle(claimed, report.outcome, policy, draw())
+            change.replaces = True
+    changes.write(connection, found.values())
     return refused
 
 
-def _existing(connection: Connection, batch_ids: set[UUID]) -> set[UUID]:
-    if not batch_ids:
+def _known_batches(connection: Connection, found: Changes) -> set[UUID]:
+    """Those of the batches of records that are not there which are there themselves."""
+    asked = {batch_id for (batch_id, _), change in found.items() if change.before is None}
+    if not asked:
         return set()
-    return set(connection.scalars(select(batches.c.batch_id).where(batches.c.batch_id.in_(batch_ids))))
-
-
-def _write(connection: Connection, found: Found, moved: dict[_Key, Record], replaced: set[_Key]) -> None:
-    tally = Tally()
-    for key, record in moved.items():
-        tally.moved(found[key].record if key in found else None, record)
-    record_store.replace(connection, [moved[key] for key in replaced])
-    record_store.move(
-        connection, [(found[key].record_id, moved[key]) for key in moved if key not in replaced]
-    )
-    tally.write(connection)
+    return set(connection.scalars(select(batches.c.batch_id).where(batches.c.batch_id.in_(asked))))
 
 
 def show_stages(
     connection: Connection, given: Sequence[Record], *, stage: str, progress: int, draw: DrawWrite
 ) -> list[Record]:
-    found = record_store.find(connection, given)
-
     def show(held: Record) -> Record:
         return moves.progressed(held, stage=stage, progress=progress, write=draw())
 
-    shown, changed = _held(found, given, show)
-    record_store.show(connection, [(found[key].record_id, record) for key, record in changed.items()])
+    found = changes.find(connection, given)
+    shown = _move_held(found, given, show)
+    record_store.show(
+        connection,
+        [
+            (change.record_id, change.after)
+            for change in found.values()
+            if change.record_id is not None and change.after is not None and change.after is not change.before
+        ],
+    )
     return shown
 
 
 def release(connection: Connection, given: Sequence[Record], *, draw: DrawWrite) -> int:
-    found = record_store.find(connection, given)
-    released, changed = _held(found, given, lambda held: moves.release(held, draw()))
-    _write(connection, found, changed, set())
+    found = changes.find(connection, given)
+    released = _move_held(found, given, lambda held: moves.release(held, draw()))
+    changes.write(connection, found.values())
     return len(released)
 
 
-def _held(
-    found: Found, given: Sequence[Record], move: Callable[[Record], Record]
-) -> tuple[list[Record], dict[_Key, Record]]:
-    """Move those of the records that their claim still holds; returns every move, and each record's last one."""
+def _move_held(found: Changes, given: Sequence[Record], move: Callable[[Record], Record]) -> list[Record]:
+    """Move those of the records that their claim still holds."""
     moved: list[Record] = []
-    changed: dict[_Key, Record] = {}
     for record in given:
-        key = (record.batch_id, record.item_id)
-        held = changed.get(key) or (found[key].record if key in found else None)
+        change = found[record.batch_id, record.item_id]
+        held = change.after
         if held is not None and held.status is RecordStatus.PROCESSING and held.claim == record.claim:
-            changed[key] = move(held)
-            moved.append(changed[key])
-    return moved, changed
+            change.after = move(held)
+            moved.append(change.after)
+    return moved

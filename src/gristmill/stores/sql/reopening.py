@@ -66,7 +66,7 @@ def _take_from_figures(connection: Connection, batch_id: UUID, chosen: ColumnEle
         .where(chosen)
         .group_by(records.c.error_category, records.c.attempts)
     ).all()
-    failed = sum(group.failed for group in groups)
+    failed: int = sum(group.failed for group in groups)
     tally = Tally()
     for group in groups:
         tally.failed(batch_id, group.error_category, attempts=group.attempts, change=-group.failed)

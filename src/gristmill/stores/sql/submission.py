@@ -34,9 +34,10 @@ def create_records(
     batch = batch_rows.batch_of(batch_rows.row_of(connection, batch_id))
     item_ids = [checked_item_id(item.item_id, position=position) for position, item in enumerate(items)]
     if batch.sealed_at is not None:
-        missing = record_store.missing_items(connection, batch_id, item_ids)
+        there = {row[1] for row in record_store.keys_of_items(connection, batch_id, item_ids)}
+        missing = dict.fromkeys(item_id for item_id in item_ids if item_id not in there)
         if missing:
-            raise BatchConflictError(batch_id, missing)
+            raise BatchConflictError(batch_id, list(missing))
         return Created(created=0, existing=len(items))
     created = record_store.insert_new(connection, [_pending(batch, item, draw) for item in items])
     tally = Tally()

@@ -46,10 +46,10 @@ class Tally:
 
     def moved(self, before: Record | None, after: Record) -> None:
         """A record came, or changed from ``before``."""
-        if before is not None:
-            self._count(before, -1)
-        self._count(after, 1)
         figures = self._batches[after.batch_id]
+        if before is not None:
+            self._count(figures, before, -1)
+        self._count(figures, after, 1)
         figures.max_retries = max(figures.max_retries, after.retries_total)
         if after.started_at is not None:
             figures.first_started_at = min(figures.first_started_at or after.started_at, after.started_at)
@@ -73,8 +73,7 @@ class Tally:
     def failed(self, batch_id: UUID, category: str, *, attempts: int, change: int) -> None:
         self._failed[batch_id, category, attempts] += change
 
-    def _count(self, record: Record, change: int) -> None:
-        figures = self._batches[record.batch_id]
+    def _count(self, figures: _Figures, record: Record, change: int) -> None:
         figures.statuses[record.status] += change
         if record.status is RecordStatus.COMPLETED and record.started_at and record.ended_at:
             figures.completed_microseconds += change * ((record.ended_at - record.started_at) // _MICROSECOND)

@@ -1,0 +1,81 @@
+"""Records on their way through a transaction: read, changed by ``domain.moves``, and written with the figures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from gristmill.domain.record import Record
+from gristmill.stores.sql import record_store
+from gristmill.stores.sql.rows import record_of
+from gristmill.stores.sql.tally import Tally
+
+
+@dataclass(slots=True)
+class Change:
+    """A record as it is stored and as the transaction leaves it; both None where nothing is stored.
+
+    ``replaces``: it is written whole, as another database's copy of it is.
+    """
+
+    record_id: bytes | None = None
+    before: Record | None = None
+    after: Record | None = None
+    replaces: bool = False
+
+
+# By batch_id and item_id.
+Changes = dict[tuple[UUID, str], Change]
+
+
+def find(connection: Connection, given: Iterable[Record]) -> Changes:
+    """A change for every record given, with what is stored of it.
+
+    A row that bears the claim and the write id of the record in hand is that record (protocol V2), and is not read
+    again.
+    """
+    changes: Changes = {}
+    batches: dict[UUID, dict[str, list[Record]]] = {}
+    for record in given:
+        batches.setdefault(record.batch_id, {}).setdefault(record.item_id, []).append(record)
+    for batch_id, items in batches.items():
+        found = {item_id: Change() for item_id in items}
+        _fill(connection, batch_id, items, found)
+        changes |= {(batch_id, item_id): change for item_id, change in found.items()}
+    return changes
+
+
+def _fill(
+    connection: Connection, batch_id: UUID, in_hand: dict[str, list[Record]], found: dict[str, Change]
+) -> None:
+    others = []
+    for record_id, item_id, *marks in record_store.keys_of_items(connection, batch_id, list(in_hand)):
+        change = found[item_id]
+        change.record_id = record_id
+        same = (each for each in in_hand[item_id] if [each.claim_id, each.version.write_id] == marks)
+        change.before = change.after = next(same, None)
+        if change.before is None:
+            others.append(item_id)
+    for row in record_store.rows_of_items(connection, batch_id, others):
+        record = record_of(row)
+        change = found[record.item_id]
+        change.before = change.after = record
+
+
+def write(connection: Connection, changes: Iterable[Change]) -> None:
+    """Write the records that changed, and what that changes in the figures of their batches."""
+    tally = Tally()
+    whole: list[Record] = []
+    moved: list[tuple[bytes, Record]] = []
+    for change in changes:
+        if change.after is None or change.after is change.before:
+            continue
+        tally.moved(change.before, change.after)
+        if change.replaces or change.record_id is None:
+            whole.append(change.after)
+        else:
+            moved.append((change.record_id, change.after))
+    record_store.replace(connection, whole)
+    record_store.move(connection, moved)
+    tally.write(connection)
