@@ -13,7 +13,7 @@ COMPLETED_WITH_ERRORS = 3  # One of the examples is broken on purpose.
 
 QUESTIONS = (
     "How often must the forklift licence be refreshed?",
-    "Как долго можно вернуть неиспользованный товар?",
+    "Какая влажность стяжки допустима?",
     "Какой залог за синий поддон?",
 )
 

@@ -82,8 +82,11 @@ def test_query_of_which_text_has_no_word_is_ranked_by_the_vectors_alone():
     assert fused[:2] == [(C, pytest.approx(1.0)), (D, pytest.approx(1 / 3))]
 
 
-def test_coverage_counts_each_token_of_the_query_once():
-    assert coverage(["pump", "valve", "pump"], ["pump", "pump", "pipe"]) == 0.5
+def test_coverage_counts_each_token_of_the_query_once_and_beyond_the_first():
+    assert coverage(["pump", "valve", "pump", "seal"], ["pump", "pump", "seal"]) == 0.5
+    assert coverage(["pump", "valve"], ["pump", "pipe"]) == 0.0
+    assert coverage(["pump", "valve"], ["pipe"]) == 0.0
+    assert coverage(["pump"], ["pump"]) == 1.0
     assert coverage(["pump"], []) == 0.0
     assert coverage([], ["pump"]) == 0.0
 

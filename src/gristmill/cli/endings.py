@@ -26,10 +26,14 @@ class _Ending:
     message: str
 
 
+def listen_to_signals() -> None:
+    """Let SIGINT and SIGTERM raise Interruption wherever no event loop listens to them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
 def finish(command: Callable[[], Any], *, as_json: bool) -> int:
     """Run the command; returns the exit code after whatever went wrong was said."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)  # Until the event loop listens, and after it.
     try:
         code = int(command() or 0)
         sys.stdout.flush()

@@ -24,16 +24,14 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     # Libraries below ours say little of use above debug.
     others = logging.DEBUG if debugging else logging.ERROR
     logging.basicConfig(
         level=others, stream=sys.stderr, format="%(asctime)s [%(levelname)s] %(name)s %(message)s"
     )
-    for chatty in ("aiosqlite", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
 def _without_traceback(

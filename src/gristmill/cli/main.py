@@ -67,7 +67,15 @@ def gristmill(
 def run() -> None:
     """The entry point."""
     _mend_streams()
-    sys.exit(endings.finish(lambda: app(standalone_mode=False), as_json=_wants_json(sys.argv[1:])))
+    endings.listen_to_signals()
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(given: list[str]) -> int:
+    """Run one command line; returns its exit code."""
+    return endings.finish(
+        lambda: app(given, prog_name="gristmill", standalone_mode=False), as_json=_wants_json(given)
+    )
 
 
 def _mend_streams() -> None:

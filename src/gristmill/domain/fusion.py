@@ -8,9 +8,9 @@ TEXT_WEIGHT = 0.7
 VECTOR_WEIGHT = 0.3
 RANK_CONSTANT = 60
 
-# Measured by `make bench`: half keeps long keyword questions with the text leg, and leaves questions that share
-# only a word or two with any document, or are in another language, to the vectors. 0.4 to 0.7 do much the same.
-FULL_COVERAGE = 0.5
+# Measured by `make bench`: it keeps long keyword questions with the text leg, and leaves questions that share a
+# word or two with any document, or are in another language, to the vectors. 0.3 to 0.5 do much the same.
+FULL_COVERAGE = 0.4
 
 Scored = Sequence[tuple[UUID, float]]
 
@@ -37,9 +37,13 @@ def reciprocal_ranks(leg: Scored) -> dict[UUID, float]:
 
 
 def coverage(query_tokens: Collection[str], hit_tokens: Collection[str]) -> float:
-    """The share of the query's different tokens that a hit has; 0 for a query without tokens."""
+    """The share of the query's different tokens that a hit has, beyond the first: one is often shared by chance.
+
+    1 or 0 for a query of one token, 0 for a query without tokens.
+    """
     asked = set(query_tokens)
-    return len(asked.intersection(hit_tokens)) / len(asked) if asked else 0.0
+    found = len(asked.intersection(hit_tokens))
+    return max(0.0, (found - 1) / (len(asked) - 1)) if len(asked) > 1 else float(found)
 
 
 def fuse(
@@ -54,10 +58,10 @@ def fuse(
     """Weighted sum of both legs by chunk, best first, ties by chunk id; legs are best first.
 
     ``text_coverage`` is the ``coverage`` of the best text hit. A leg's scores say which of its hits is best,
-    not whether any is good: when the best text hit has less than half of the query's words, the text leg's
-    weight falls in proportion, to nothing when it has none. Weights count by their share of the sum of both.
+    not whether any is good: when the best text hit covers less than FULL_COVERAGE, the text leg's weight falls
+    with the square of what it covers, to nothing for nothing. Weights count by their share of the sum of both.
     """
-    text_weight *= min(1.0, text_coverage / FULL_COVERAGE)
+    text_weight *= min(1.0, text_coverage / FULL_COVERAGE) ** 2
     whole = (text_weight + vector_weight) or 1.0
     scale = relative_scores if fusion is Fusion.RELATIVE else reciprocal_ranks
     totals: dict[UUID, float] = {}

@@ -28,8 +28,7 @@ class Candidates:
         return Candidates(self.numbers[chosen], self.scores[chosen])
 
     def among(self, allowed: Numbers) -> "Candidates":
-        """Those whose numbers are allowed."""
-        allowed = np.unique(allowed)
+        """Those whose numbers are among these, which ascend."""
         places = np.searchsorted(self.numbers, allowed)
         inside = places < len(self)
         places = places[inside]

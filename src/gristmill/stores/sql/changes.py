@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from gristmill.domain.record import Record
+from gristmill.domain.record import Record, RecordStatus
 from gristmill.stores.sql import record_store
 from gristmill.stores.sql.rows import record_of
 from gristmill.stores.sql.tally import Tally
@@ -23,6 +23,13 @@ class Change:
     before: Record | None = None
     after: Record | None = None
     replaces: bool = False
+
+    @property
+    def only_completes(self) -> bool:
+        before, after = self.before, self.after
+        if before is None or after is None or after.status is not RecordStatus.COMPLETED:
+            return False
+        return before.status is RecordStatus.PROCESSING and before.error is None
 
 
 # By batch_id and item_id.
@@ -68,14 +75,18 @@ def write(connection: Connection, changes: Iterable[Change]) -> None:
     tally = Tally()
     whole: list[Record] = []
     moved: list[tuple[bytes, Record]] = []
+    completed: list[tuple[bytes, Record]] = []
     for change in changes:
         if change.after is None or change.after is change.before:
             continue
         tally.moved(change.before, change.after)
         if change.replaces or change.record_id is None:
             whole.append(change.after)
+        elif change.only_completes:
+            completed.append((change.record_id, change.after))
         else:
             moved.append((change.record_id, change.after))
     record_store.replace(connection, whole)
     record_store.move(connection, moved)
+    record_store.complete(connection, completed)
     tally.write(connection)

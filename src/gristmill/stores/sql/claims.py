@@ -22,7 +22,7 @@ def claim_records(
 ) -> list[Record]:
     if not chosen.kinds or limit < 1:
         return []
-    make_due(connection, chosen, now=write.now)
+    make_due(connection, chosen, now=write.now, limit=limit)
     now = instant(write.now)
     parameters = {
         "most": limit,

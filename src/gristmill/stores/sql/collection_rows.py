@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -22,6 +23,7 @@ _IDENTITY = (
 _WITH_EMBEDDING = select(collections, *_IDENTITY, embeddings.c.incarnation).join(
     embeddings, embeddings.c.no == collections.c.embedding_no
 )
+_IN_ORDER = _WITH_EMBEDDING.order_by(collections.c.name)
 _BY_NAME = _WITH_EMBEDDING.where(collections.c.name == bindparam("name"))
 _ADD_UP = (
     update(collections)
@@ -36,12 +38,13 @@ _ADD_UP = (
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:
-    """``chunks`` and ``tokens`` are of live versions."""
+    """``documents``, ``chunks`` and ``tokens`` are counts of what is live."""
 
     no: int
     collection: Collection
     embedding_no: int
     incarnation: UUID
+    documents: int
     chunks: int
     tokens: int
 
@@ -60,14 +63,12 @@ def find(connection: Connection, name: str) -> CollectionRow:
     row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
     if row is None:
         raise CollectionNotFoundError(name, names(connection))
-    return CollectionRow(
-        no=row.no,
-        collection=_collection(row),
-        embedding_no=row.embedding_no,
-        incarnation=row.incarnation,
-        chunks=row.chunks,
-        tokens=row.tokens,
-    )
+    return _collection_row(row)
+
+
+def every(connection: Connection) -> list[CollectionRow]:
+    """By name."""
+    return [_collection_row(row) for row in connection.execute(_IN_ORDER)]
 
 
 def names(connection: Connection) -> Sequence[str]:
@@ -113,16 +114,15 @@ def embedding_number(connection: Connection, embedding: EmbeddingIdentity) -> in
     return int(connection.execute(insert(embeddings).returning(embeddings.c.no), row).scalar_one())
 
 
-def summaries(connection: Connection) -> Sequence[CollectionSummary]:
-    rows = connection.execute(_WITH_EMBEDDING.order_by(collections.c.name))
+def summaries(connection: Connection) -> list[CollectionSummary]:
     return [
-        CollectionSummary(collection=_collection(row), documents=row.documents, chunks=row.chunks)
-        for row in rows
+        CollectionSummary(collection=row.collection, documents=row.documents, chunks=row.chunks)
+        for row in every(connection)
     ]
 
 
 def add_up(connection: Connection, changes: Mapping[int, Change]) -> None:
-    """Keep the counters of collections, by their number, in step with their documents."""
+    """Keep the counters and the revision of collections, by their number, in step with their documents."""
     rows = [
         {
             "collection_no": number,
@@ -134,6 +134,18 @@ def add_up(connection: Connection, changes: Mapping[int, Change]) -> None:
     ]
     if rows:
         connection.execute(_ADD_UP, rows)
+    for number in changes:
+        draw(connection, _revisions_of(number), 1)
+
+
+def revision(connection: Connection, collection_no: int) -> int:
+    """A number that is another one after every change of what is live in the collection."""
+    statement = select(sequences.c.last).where(sequences.c.name == _revisions_of(collection_no))
+    return int(connection.execute(statement).scalar() or 0)
+
+
+def _revisions_of(collection_no: int) -> str:
+    return f"revisions of collection {collection_no}"
 
 
 def draw(connection: Connection, sequence: str, count: int, *, at_least: int = 1) -> range:
@@ -148,7 +160,19 @@ def draw(connection: Connection, sequence: str, count: int, *, at_least: int = 1
     return range(first, first + count)
 
 
-def _collection(row: Row[tuple[object, ...]]) -> Collection:
+def _collection_row(row: Row[Any]) -> CollectionRow:
+    return CollectionRow(
+        no=row.no,
+        collection=_collection(row),
+        embedding_no=row.embedding_no,
+        incarnation=row.incarnation,
+        documents=row.documents,
+        chunks=row.chunks,
+        tokens=row.tokens,
+    )
+
+
+def _collection(row: Row[Any]) -> Collection:
     embedding = EmbeddingIdentity(
         provider=row.provider,
         model=row.model,

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from gristmill.domain.document import Collection, Document, DocumentVersion, EmbeddingIdentity, Hit, Wanted
 from gristmill.ports.clock import Clock
 from gristmill.ports.documents import ChunkQuery, CollectionSummary, DocumentPage, Legs, Published, Vector
@@ -13,10 +15,11 @@ from gristmill.stores.sql import (
     documents_publish,
     documents_read,
     documents_write,
-    search,
     text_merging,
 )
 from gristmill.stores.sql.connections import Connections
+from gristmill.stores.sql.search import Searcher
+from gristmill.stores.sql.vector_matrix import Matrices
 
 
 class SqlDocuments:
@@ -25,7 +28,8 @@ class SqlDocuments:
     def __init__(self, connections: Connections, *, clock: Clock, folder: Path) -> None:
         self._connections = connections
         self._clock = clock
-        self._matrices = search.Matrices(folder)
+        self._matrices = Matrices(folder)
+        self._searcher = Searcher(self._matrices)
 
     # -- collections ---------------------------------------------------------------------------------
 
@@ -92,7 +96,7 @@ class SqlDocuments:
         return await self._connections.run_read(partial(documents_read.list_chunks, document_id=document_id))
 
     async def search(self, query: ChunkQuery) -> Legs:
-        return await self._connections.run_read(partial(search.search, matrices=self._matrices, query=query))
+        return await self._connections.run_read(partial(self._searcher.search, query=query))
 
     async def count_stale(self, pipeline: str) -> int:
         return await self._connections.run_read(partial(documents_read.count_stale, pipeline=pipeline))
@@ -104,4 +108,11 @@ class SqlDocuments:
         if await self._connections.run_read(text_merging.is_due):
             while await self._connections.run_write(text_merging.merge_some):
                 pass
-        await self._connections.run_read(self._matrices.catch_up)
+        await self._connections.run_read(self._catch_up)
+
+    def _catch_up(self, connection: Connection) -> None:
+        """So that other processes, short-lived ones above all, find the files as they need them."""
+        for row in collection_rows.every(connection):
+            embedding = row.collection.embedding
+            matrix = self._matrices.of(row.embedding_no, embedding=embedding, incarnation=row.incarnation)
+            matrix.catch_up(connection)

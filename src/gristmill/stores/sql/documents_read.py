@@ -1,7 +1,7 @@
 """Looking at live documents and chunks. Each function is part of one transaction."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -127,9 +127,8 @@ def list_documents(
     return DocumentPage(shown, cursor(_LISTING, shown[-1].collection, shown[-1].source) if more else None)
 
 
-def _collections(connection: Connection, name: str | None) -> Iterator[CollectionRow]:
-    names = collection_rows.names(connection) if name is None else [name]
-    return (collection_rows.find(connection, each) for each in names)
+def _collections(connection: Connection, name: str | None) -> list[CollectionRow]:
+    return collection_rows.every(connection) if name is None else [collection_rows.find(connection, name)]
 
 
 def _documents_in(

@@ -28,9 +28,9 @@ from gristmill.stores.sql.columns import instant, moment
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables import DUE, WAITING, batches, records
 
-# At most so many become due at a time, which keeps every claim short: after a long pause, of more than these
-# the ones that waited longest come first.
-_MOST_MADE_DUE = 10_000
+# So many become due at a time, or as many as are claimed if that is more, which keeps every claim short: after a
+# long pause, of more than these the ones that waited longest come first.
+_MADE_DUE = 1_000
 # Of more due records than this, any time that has passed is as good as the earliest.
 _MOST_DUE_READ = 1_000
 
@@ -67,9 +67,10 @@ def choice(connection: Connection, kinds: Collection[str] | None, batch_id: UUID
     return Choice(tuple(sorted(set(kinds))), batch_id)
 
 
-def make_due(connection: Connection, chosen: Choice, *, now: datetime) -> None:
-    """Mark the records whose wait is over."""
-    _make_due(*chosen.shape).execute(connection, {"by": instant(now), **chosen.parameters})
+def make_due(connection: Connection, chosen: Choice, *, now: datetime, limit: int) -> None:
+    """Mark the records whose wait is over, at least ``limit`` of them."""
+    most = {"most_over": max(limit, _MADE_DUE)}
+    _make_due(*chosen.shape).execute(connection, {"by": instant(now), **most, **chosen.parameters})
 
 
 def next_due(connection: Connection, chosen: Choice) -> datetime | None:
@@ -119,10 +120,10 @@ def _make_due(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a sh
         select(records.c.record_id, records.c.next_attempt_at)
         .where(WAITING, *_of_kind(number, in_batch), records.c.next_attempt_at <= bindparam("by"))
         .order_by(records.c.next_attempt_at)
-        .limit(_MOST_MADE_DUE)
+        .limit(bindparam("most_over"))
         for number in range(kinds)
     ]
-    first = _first(over, order=["next_attempt_at"], limit=_MOST_MADE_DUE)
+    first = _first(over, order=["next_attempt_at"], limit=bindparam("most_over"))
     is_over = records.c.record_id.in_(select(first.c.record_id))
     return RawStatement(update(records).where(is_over).values(due=True))
 

@@ -44,10 +44,12 @@ def list_records(
 ) -> RecordPage:
     batch_rows.row_of(connection, batch_id)
     page = select(*COLUMNS).where(records.c.batch_id == batch_id).order_by(records.c.item_id).limit(limit + 1)
-    if status is not None:
-        page = page.where(records.c.status == status.value)
     if category is not None:
         page = page.where(records.c.error_category == category.value)
+    if status is not None:
+        # The index by category knows the status too; a bare column would make SQLite take the index by status.
+        column = records.c.status if category is None else func.coalesce(records.c.status, "")
+        page = page.where(column == status.value)
     if after is not None:
         page = page.where(records.c.item_id > key_of("records", after, str)[0])
     found = [record_of(row) for row in connection.execute(page)]

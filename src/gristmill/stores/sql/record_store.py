@@ -13,9 +13,11 @@ from gristmill.stores.sql.columns import instant
 from gristmill.stores.sql.raw import BulkStatement, RawStatement
 from gristmill.stores.sql.rows import (
     COLUMNS,
+    COMPLETED_NAMES,
     NAMES,
     SHOWN_NAMES,
     STATE_NAMES,
+    completed_of,
     shown_of,
     state_of,
     values_of,
@@ -49,6 +51,7 @@ _REPLACE = BulkStatement(
     NAMES,
 )
 _MOVE = _update(STATE_NAMES)
+_COMPLETE = _update(COMPLETED_NAMES)
 _SHOW = _update(SHOWN_NAMES)
 
 
@@ -65,6 +68,11 @@ def replace(connection: Connection, changed: Iterable[Record]) -> None:
 def move(connection: Connection, moved: Iterable[tuple[bytes, Record]]) -> None:
     """Write all that a move can change of records that are there, given with their keys."""
     _MOVE.execute(connection, [(*state_of(record), key) for key, record in moved])
+
+
+def complete(connection: Connection, completed: Iterable[tuple[bytes, Record]]) -> None:
+    """Write only what completing changes of records that carried no error."""
+    _COMPLETE.execute(connection, [(*completed_of(record), key) for key, record in completed])
 
 
 def show(connection: Connection, shown: Iterable[tuple[bytes, Record]]) -> None:

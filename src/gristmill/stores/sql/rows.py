@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -19,12 +20,30 @@ from gristmill.stores.sql.tables import records
 NAMES = tuple(column.name for column in records.columns)
 # What never changes comes first; the rest is written with every move.
 STATE_NAMES = NAMES[NAMES.index("created_at") + 1 :]
+# What completing a record that carries no error changes: half of that, and no column of the sparse indexes but one.
+COMPLETED_NAMES = (
+    "updated_at",
+    "status",
+    "stage",
+    "progress",
+    "claim_id",
+    "worker",
+    "ended_at",
+    "result",
+    "ending",
+    "step",
+    "revision",
+    "stamp",
+    "write_id",
+    "owed",
+)
 SHOWN_NAMES = ("updated_at", "stage", "progress", "revision", "stamp", "write_id", "owed")
 # What ``record_of`` reads: the columns as they are stored, without the cost of a type each.
 COLUMNS = tuple(type_coerce(column, NullType()).label(column.name) for column in records.columns)
 
 Values = tuple[Any, ...]
 
+_RESULT_NAMES = tuple(field.name for field in fields(Result))
 _STATUSES = {status.value: status for status in RecordStatus}
 _ENDINGS = {ending.value: ending for ending in Ending}
 _STEPS = {step.value: step for step in Step}
@@ -86,6 +105,27 @@ def state_of(record: Record) -> Values:
     )
 
 
+def completed_of(record: Record) -> Values:
+    """In the order of COMPLETED_NAMES."""
+    version = record.version
+    return (
+        instant(record.updated_at),
+        record.status.value,
+        record.stage,
+        record.progress,
+        record.claim_id,
+        record.worker,
+        None if record.ended_at is None else instant(record.ended_at),
+        None if record.result is None else _result_text(record.result),
+        version.ending.value,
+        version.step.value,
+        version.revision,
+        version.stamp,
+        version.write_id,
+        True,
+    )
+
+
 def shown_of(record: Record) -> Values:
     """What ``moves.progressed`` changes, in the order of SHOWN_NAMES."""
     version = record.version
@@ -106,32 +146,27 @@ def _due(record: Record) -> bool | None:
     return record.next_attempt_at <= record.updated_at
 
 
+_NO_RESULT = Result()
+
+
 def _result_text(result: Result) -> str:
-    return json_text(
-        {
-            "document_id": None if result.document_id is None else str(result.document_id),
-            "version": result.version,
-            "chunks": result.chunks,
-            "reused": result.reused,
-            "superseded": result.superseded,
-            "warnings": result.warnings,
-            "details": result.details,
-        }
-    )
+    """JSON of what differs from an empty result."""
+    if result == _NO_RESULT:
+        return "{}"
+    values = {name: getattr(result, name) for name in _RESULT_NAMES}
+    told = {name: value for name, value in values.items() if value != getattr(_NO_RESULT, name)}
+    if result.document_id is not None:
+        told["document_id"] = str(result.document_id)
+    return json_text(told)
 
 
 def _result_of(text: str) -> Result:
-    stored = json.loads(text)
-    document_id = stored["document_id"]
-    return Result(
-        **(
-            stored
-            | {
-                "document_id": None if document_id is None else UUID(document_id),
-                "warnings": tuple(stored["warnings"]),
-            }
-        )
-    )
+    told = json.loads(text)
+    if "document_id" in told:
+        told["document_id"] = UUID(told["document_id"])
+    if "warnings" in told:
+        told["warnings"] = tuple(told["warnings"])
+    return Result(**told)
 
 
 @lru_cache(maxsize=1024)

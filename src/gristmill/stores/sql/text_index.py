@@ -29,6 +29,9 @@ _MOST = 0xFFFF
 # With more hidden versions than this, some count in the document frequencies; none is ever shown.
 _HIDDEN_READ = 10_000
 
+# Numbers that lie closer together are counted in an array with a place for each number between them.
+_DENSE_SPAN = 1_000_000
+
 _POSTINGS_OF = RawStatement(
     select(postings.c.term, postings.c.data).where(
         postings.c.segment_no.in_(
@@ -178,7 +181,7 @@ def _ranked(
 def _positions(chunks: Numbers) -> tuple[Numbers, Numbers]:
     """The numbers that may occur, ascending, and the place of each chunk among them."""
     low, high = int(chunks.min()), int(chunks.max())
-    if high - low < 1_000_000 + 4 * len(chunks):
+    if high - low < _DENSE_SPAN + 4 * len(chunks):
         return np.arange(low, high + 1), chunks - low
     numbers, positions = np.unique(chunks, return_inverse=True)
     return numbers, positions

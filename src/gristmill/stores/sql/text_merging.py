@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
+from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
 from gristmill.stores.sql.text_index import INSERT_POSTINGS, POSTING, inside
 
@@ -22,8 +23,19 @@ _REMOVED_SHARE = 0.25
 _REMOVED_AT_LEAST = 1024
 
 # What one transaction moves from the largest of its segments; from all of them it is up to 16 times as much.
-_TERMS_MOVED = 4000
-_BYTES_MOVED = 1_000_000
+_TERMS_MOVED = 1000
+_BYTES_MOVED = 400_000
+
+_of_source = postings.c.segment_no == bindparam("source")
+_moved = and_(_of_source, postings.c.term <= bindparam("last_term"))
+_READ = RawStatement(select(postings.c.term, postings.c.data).where(_moved))
+_DELETE = RawStatement(delete(postings).where(_moved))
+_SIZES = RawStatement(
+    select(postings.c.term, func.length(postings.c.data))
+    .where(_of_source)
+    .order_by(postings.c.term)
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +147,12 @@ def _move_some(connection: Connection, target: int) -> bool:
     last = _last_term_to_move(connection, sources)
     if last is None:
         return False
-    moved = and_(postings.c.segment_no == bindparam("source"), postings.c.term <= bindparam("last_term"))
     lists: defaultdict[str, list[bytes]] = defaultdict(list)
     for source in sources:
         parameters = {"source": source, "last_term": last}
-        found = connection.execute(select(postings.c.term, postings.c.data).where(moved), parameters)
-        for term, data in found:
+        for term, data in _READ.execute(connection, parameters).all():
             lists[term].append(data)
-        connection.execute(delete(postings).where(moved), parameters)
+        _DELETE.execute(connection, parameters)
     purged = _purged_by(connection, target)
     merged = ((term, _without(b"".join(lists[term]), purged)) for term in sorted(lists))
     rows = [(target, term, data) for term, data in merged if data]
@@ -157,18 +167,11 @@ def _last_term_to_move(connection: Connection, sources: Sequence[int]) -> str | 
 
 
 def _range_end(connection: Connection, source: int) -> str | None:
-    size = func.length(postings.c.data)
-    sizes = (
-        select(postings.c.term, size)
-        .where(postings.c.segment_no == source)
-        .order_by(postings.c.term)
-        .limit(_TERMS_MOVED)
-    )
-    found = connection.execute(sizes).all()
+    found = _SIZES.execute(connection, {"source": source, "most": _TERMS_MOVED}).all()
     if not found:
         return None
     full = np.searchsorted(np.cumsum([length for _, length in found]), _BYTES_MOVED)
-    end: str = found[min(int(full), len(found) - 1)].term
+    end: str = found[min(int(full), len(found) - 1)][0]
     return end
 
 

@@ -54,6 +54,8 @@ class Matrix:
             end = start + len(part.numbers)
             np.vecdot(part.vectors, query, out=found[start:end])
             start = end
+        # A vector with a number that is none would otherwise spoil the ranking of all others.
+        np.nan_to_num(found, copy=False, nan=-1, posinf=-1, neginf=-1)
         return found
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -158,6 +160,22 @@ class VectorMatrix:
         stored = np.frombuffer(b"".join(data for _, data in found), np.float32)
         rows = stored.reshape(len(found), self._dimensions)
         return Rows(numbers, rows if self._normalised else _unit_rows(rows))
+
+
+class Matrices:
+    """The vector matrices of one process, by embedding identity."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._matrices: dict[int, VectorMatrix] = {}
+
+    def of(self, embedding_no: int, *, embedding: EmbeddingIdentity, incarnation: UUID) -> VectorMatrix:
+        known = self._matrices.get(embedding_no)
+        if known is not None:
+            return known
+        matrix = VectorMatrix(self._folder, embedding_no, embedding=embedding, incarnation=incarnation)
+        # Readers run in threads: all must use the one that came first.
+        return self._matrices.setdefault(embedding_no, matrix)
 
 
 def _joined(parts: list[Rows]) -> Rows:
