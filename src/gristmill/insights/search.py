@@ -88,7 +88,7 @@ async def search(core: Core, request: SearchRequest) -> Answer:
     text_leg = request.type is not SearchType.VECTOR or vector is None
     query = ChunkQuery(
         collection=request.collection,
-        limit=max(request.limit, core.search.leg_hits),
+        limit=_leg_limit(core, request),
         tokens=tokens if text_leg else None,
         vector=vector,
         filters=request.filters,
@@ -115,6 +115,12 @@ def _check(request: SearchRequest) -> None:
         raise BadQueryError(f"The query is over {MAX_QUERY_CHARACTERS:,} characters. Ask a shorter one.")
     if not 1 <= request.limit <= MAX_LIMIT:
         raise BadQueryError(f"The limit is {request.limit}; it can be 1 to {MAX_LIMIT}.")
+
+
+def _leg_limit(core: Core, request: SearchRequest) -> int:
+    """Fusing needs more of each leg than is shown; a leg alone does not."""
+    fused = request.type is SearchType.HYBRID
+    return max(request.limit, core.search.leg_hits) if fused else request.limit
 
 
 async def _check_collection(core: Core, request: SearchRequest) -> None:

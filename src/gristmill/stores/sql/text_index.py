@@ -44,7 +44,7 @@ _HIDDEN_IN = RawStatement(
     select(hidden_versions.c.first_chunk_no, hidden_versions.c.chunks)
     .where(hidden_versions.c.collection_no == bindparam("collection_no"))
     .order_by(hidden_versions.c.first_chunk_no)
-    .limit(_HIDDEN_READ)
+    .limit(bindparam("most"))
 )
 
 INSERT_POSTINGS = BulkStatement(insert(postings), ("segment_no", "term", "data"))
@@ -123,7 +123,7 @@ def find(
     found = _POSTINGS_OF.execute(connection, parameters | {"terms": packed_texts(terms)}).all()
     if not found or not statistics.tokens:
         return Candidates(np.empty(0, np.int64), np.empty(0))
-    hidden = _HIDDEN_IN.execute(connection, parameters).all()
+    hidden = _HIDDEN_IN.execute(connection, parameters | {"most": _HIDDEN_READ}).all()
     data: defaultdict[str, list[bytes]] = defaultdict(list)
     for term, packed in found:
         data[term].append(packed)
