@@ -38,7 +38,9 @@ def name_of(number: int) -> str:
 
 def write_all(folder: Path, word: str) -> None:
     for number in range(FILES):
-        paragraph = f"{name_of(number)} {word} " + "filler words make a paragraph long enough to stand alone " * 12
+        paragraph = (
+            f"{name_of(number)} {word} " + "filler words make a paragraph long enough to stand alone " * 12
+        )
         (folder / f"{number:03d}.txt").write_text("\n\n".join([paragraph.strip()] * CHUNKS))
 
 

@@ -123,7 +123,7 @@ async def test_merge_that_was_interrupted_is_finished_by_another_process(
 
 @pytest.mark.usefixtures("small_merges")
 async def test_segments_stay_few(database: SqlDatabase):
-    for seed in range(60):
+    for seed in range(40):
         await ingest(database, document(seed))
         await database.tidy()
     assert await number(database, "SELECT count(*) FROM segments") <= 2 * 4
@@ -160,7 +160,7 @@ async def test_versions_removed_during_a_merge_stay_hidden_after_it(
 
 async def test_one_step_moves_no_more_than_its_share(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(text_merging, "FAN_OUT", 2)
-    monkeypatch.setattr(text_merging, "_BYTES_MOVED", 8 * 50)
+    monkeypatch.setattr(text_merging, "_BYTES_MOVED", 8 * 20)
     for seed in range(2):
         await ingest(database, document(seed, chunks=40))
     steps = 0

@@ -68,8 +68,8 @@ def record_json(record: Record) -> dict[str, Any]:
     )
     error = record.error
     return {name: getattr(record, name) for name in shown} | {
-        "category": error.category if error else None,
-        "message": error.message if error else None,
+        "error_category": error.category if error else None,
+        "error_message": error.message if error else None,
     }
 
 

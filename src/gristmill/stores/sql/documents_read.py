@@ -157,7 +157,7 @@ def _starting_with(prefix: str) -> dict[str, str]:
     return {"first": prefix, "end": stem[:-1] + chr(following)}
 
 
-def _document(row: Row[Any]) -> Document:
+def _document(row: Row[*tuple[Any, ...]]) -> Document:
     """From a row of ``_DOCUMENTS``, in the order of its columns."""
     (
         document_id,
@@ -187,7 +187,7 @@ def _document(row: Row[Any]) -> Document:
     )
 
 
-def _hit(row: Row[Any], score: float) -> Hit:
+def _hit(row: Row[*tuple[Any, ...]], score: float) -> Hit:
     """From a row of ``_HITS``, in the order of its columns."""
     _, chunk_id, document_id, version, source, title, heading, text, start, end, page, metadata = row
     return Hit(

@@ -20,7 +20,9 @@ class RawStatement:
         self._names: tuple[str, ...] = tuple(compiled.positiontup)
         self._given: Mapping[str, Any] = compiled.params
 
-    def execute(self, connection: Connection, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+    def execute(
+        self, connection: Connection, parameters: Mapping[str, Any]
+    ) -> CursorResult[*tuple[Any, ...]]:
         values = {**self._given, **parameters}
         return connection.exec_driver_sql(self._text, tuple(values[name] for name in self._names))
 

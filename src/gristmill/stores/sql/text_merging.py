@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
 
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
@@ -47,6 +47,25 @@ class Merge:
     level: int
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The segment that others are being moved into."""
+
+    no: int
+    collection_no: int
+    first_chunk_no: int
+    last_chunk_no: int
+
+    @property
+    def purged(self) -> ColumnElement[bool]:
+        """The hidden versions whose postings it leaves out."""
+        return and_(
+            hidden_versions.c.collection_no == self.collection_no,
+            hidden_versions.c.first_chunk_no.between(self.first_chunk_no, self.last_chunk_no),
+            hidden_versions.c.merging_into == self.no,
+        )
+
+
 def is_due(connection: Connection) -> bool:
     """Whether ``merge_some`` would find anything to do."""
     return _unfinished(connection) is not None or _next_merge(connection) is not None
@@ -65,9 +84,11 @@ def merge_some(connection: Connection) -> bool:
     return True
 
 
-def _unfinished(connection: Connection) -> int | None:
-    merging = select(func.min(segments.c.merging_into)).where(segments.c.merging_into.is_not(None))
-    return connection.execute(merging).scalar()
+def _unfinished(connection: Connection) -> Target | None:
+    columns = (segments.c.no, segments.c.collection_no, segments.c.first_chunk_no, segments.c.last_chunk_no)
+    merging = select(segments.c.merging_into).where(segments.c.merging_into.is_not(None))
+    found = connection.execute(select(*columns).where(segments.c.no.in_(merging)).limit(1)).one_or_none()
+    return None if found is None else Target(*found)
 
 
 def _next_merge(connection: Connection) -> Merge | None:
@@ -110,7 +131,7 @@ def _segment_with_removed(connection: Connection) -> Merge | None:
     return None if found is None else Merge(found.collection_no, (found.no,), found.level)
 
 
-def _begin(connection: Connection, merge: Merge) -> int:
+def _begin(connection: Connection, merge: Merge) -> Target:
     sources = segments.c.no.in_(merge.segments)
     first, last, chunks = connection.execute(
         select(
@@ -126,22 +147,22 @@ def _begin(connection: Connection, merge: Merge) -> int:
         "first_chunk_no": first,
         "last_chunk_no": last,
     }
-    target: int = connection.execute(insert(segments).returning(segments.c.no), row).scalar_one()
-    connection.execute(update(segments).where(sources).values(merging_into=target))
+    number = connection.execute(insert(segments).returning(segments.c.no), row).scalar_one()
+    connection.execute(update(segments).where(sources).values(merging_into=number))
     # What is removed from now on is left to a later merge.
-    purged = and_(
+    removed = and_(
         hidden_versions.c.collection_no == merge.collection_no,
         hidden_versions.c.first_chunk_no.between(first, last),
         hidden_versions.c.removed,
     )
-    connection.execute(update(hidden_versions).where(purged).values(merging_into=target))
-    return target
+    connection.execute(update(hidden_versions).where(removed).values(merging_into=number))
+    return Target(number, merge.collection_no, first, last)
 
 
-def _move_some(connection: Connection, target: int) -> bool:
+def _move_some(connection: Connection, target: Target) -> bool:
     """Move a range of terms; False if none is left."""
     in_order = (
-        select(segments.c.no).where(segments.c.merging_into == target).order_by(segments.c.first_chunk_no)
+        select(segments.c.no).where(segments.c.merging_into == target.no).order_by(segments.c.first_chunk_no)
     )
     sources = connection.execute(in_order).scalars().all()
     last = _last_term_to_move(connection, sources)
@@ -155,7 +176,7 @@ def _move_some(connection: Connection, target: int) -> bool:
         _DELETE.execute(connection, parameters)
     purged = _purged_by(connection, target)
     merged = ((term, _without(b"".join(lists[term]), purged)) for term in sorted(lists))
-    rows = [(target, term, data) for term, data in merged if data]
+    rows = [(target.no, term, data) for term, data in merged if data]
     INSERT_POSTINGS.execute(connection, rows)
     return True
 
@@ -175,10 +196,10 @@ def _range_end(connection: Connection, source: int) -> str | None:
     return end
 
 
-def _purged_by(connection: Connection, target: int) -> NDArray[np.int64]:
+def _purged_by(connection: Connection, target: Target) -> NDArray[np.int64]:
     purged = (
         select(hidden_versions.c.first_chunk_no, hidden_versions.c.chunks)
-        .where(hidden_versions.c.merging_into == target)
+        .where(target.purged)
         .order_by(hidden_versions.c.first_chunk_no)
     )
     return np.array(connection.execute(purged).all(), np.int64).reshape(-1, 2)
@@ -191,12 +212,11 @@ def _without(data: bytes, purged: NDArray[np.int64]) -> bytes:
     return found[~inside(found["chunk"].astype(np.int64), purged)].tobytes()
 
 
-def _finish(connection: Connection, target: int) -> None:
-    of_target = hidden_versions.c.merging_into == target
-    purged = select(func.coalesce(func.sum(hidden_versions.c.chunks), 0)).where(of_target).scalar_subquery()
-    connection.execute(
-        update(segments).where(segments.c.no == target).values(chunks=segments.c.chunks - purged)
-    )
-    connection.execute(delete(hidden_versions).where(of_target))
-    connection.execute(delete(segments).where(segments.c.merging_into == target))
-    connection.execute(delete(segments).where(segments.c.no == target, segments.c.chunks <= 0))
+def _finish(connection: Connection, target: Target) -> None:
+    purged = select(func.coalesce(func.sum(hidden_versions.c.chunks), 0)).where(target.purged)
+    merged = segments.c.no == target.no
+    left = segments.c.chunks - purged.scalar_subquery()
+    connection.execute(update(segments).where(merged).values(chunks=left))
+    connection.execute(delete(hidden_versions).where(target.purged))
+    connection.execute(delete(segments).where(segments.c.merging_into == target.no))
+    connection.execute(delete(segments).where(merged, segments.c.chunks <= 0))

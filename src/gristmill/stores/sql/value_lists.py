@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Integer, LargeBinary, Select, bindparam, func, literal, select
+from sqlalchemy import BindParameter, Integer, LargeBinary, Select, bindparam, func, literal, select
 
 _ID_BYTES = 16
 
@@ -26,7 +26,7 @@ def packed_ids(ids: Iterable[UUID]) -> bytes:
 
 def numbers_in(parameter: str) -> Select[tuple[int]]:
     """For ``column.in_(...)``: the numbers that ``packed_numbers`` put into the parameter."""
-    packed = bindparam(parameter)
+    packed: BindParameter[bytes] = bindparam(parameter)
     return select(func.json_each(packed).table_valued("value").c.value.cast(Integer))
 
 
