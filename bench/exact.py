@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.synthetic import Built
 
 K1, B = 1.2, 0.75
+HITS = 10
 
 Scores = NDArray[np.float64]
 
@@ -69,9 +70,6 @@ class ExactSearch:
             and abs(score - scores[number]) <= tolerance
             for (chunk, score), number in zip(hits, best, strict=True)
         )
-
-
-HITS = 10
 
 
 class FullTextSearch:

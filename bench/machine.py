@@ -19,8 +19,12 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "sqlite": sqlite3.sqlite_version,
-        "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def load() -> float:
+    """How many processes wanted a core in the last minute: on a machine that is shared, times are longer."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _processor() -> str:

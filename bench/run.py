@@ -60,6 +60,7 @@ def _machine_line(result: Mapping[str, Any]) -> str:
 
 def _measure(context: Context, parts: Sequence[str]) -> dict[str, Any]:
     facts, tables = machine.facts(), []
+    load_before = machine.load()
     for name in parts:
         for run in PARTS[name]:
             print(f"\n[{name}]", flush=True)
@@ -69,7 +70,7 @@ def _measure(context: Context, parts: Sequence[str]) -> dict[str, Any]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": context.quick,
-        "machine": facts,
+        "machine": facts | {"load_before": load_before, "load_after": machine.load()},
         "tables": tables,
     }
 

@@ -53,10 +53,10 @@ def test_errors_print_the_command_that_retries_them(shell, folder):
 def test_results_come_filtered_and_in_pages(shell, folder):
     (folder / "b.txt").write_text("")
     batch_id = shell.json("ingest", str(folder), code=3)["batch_id"]
-    failed = shell.json("batches", "results", batch_id, "--status", "failed", "--category", "empty")
+    failed = shell.look("batches", "results", batch_id, "--status", "failed", "--category", "empty")
     assert [item["item_id"] for item in failed["results"]] == [f"{folder}/b.txt"]
     first = shell.json("batches", "results", batch_id, "--limit", "2")
-    rest = shell.json("batches", "results", batch_id, "--limit", "2", "--after", first["next"])
+    rest = shell.look("batches", "results", batch_id, "--limit", "2", "--after", first["next"])
     assert (len(first["results"]), len(rest["results"]), rest["next"]) == (2, 1, None)
     assert f"{folder}/b.txt" in shell.run("batches", "results", batch_id).stdout
 
@@ -65,7 +65,7 @@ def test_cancelled_batch_stays_cancelled_and_ends_with_5(shell, folder):
     batch_id = shell.json("ingest", str(folder), "--no-wait")["batch_id"]
     assert shell.json("batches", "cancel", batch_id)["cancelled"] == 3
     assert shell.json("ingest", str(folder), "--batch-id", batch_id, code=5)["cancelled_count"] == 3
-    assert shell.run("batches", "watch", batch_id).code == 5
+    assert shell.json("batches", "watch", batch_id, code=5)["computed_status"] == "cancelled"
 
 
 def test_watch_says_that_nobody_works_and_follows_to_the_end(shell, folder):
@@ -106,8 +106,7 @@ def test_interrupted_submission_goes_on_by_the_command_it_prints(shell, folder):
     batch_id = asyncio.run(interrupt_submission(shell, folder))
     shown = shell.run("batches", "show", batch_id).stdout
     assert "submission interrupted" in shown
-    found = shell.json("batches", "show", batch_id)
-    again, _ = found["ways_out"]
+    again, _ = shell.look("batches", "show", batch_id)["ways_out"]
     assert again in shown
     problems = shell.json("doctor", code=1)["problems"]
     assert [problem["command"] for problem in problems] == [
@@ -122,10 +121,10 @@ def test_interrupted_submission_goes_on_by_the_command_it_prints(shell, folder):
 def test_interrupted_submission_can_be_sealed_instead(shell, folder):
     batch_id = asyncio.run(interrupt_submission(shell, folder))
     assert "submission interrupted" in shell.run("batches", "list").stdout
-    _, seal = shell.json("batches", "show", batch_id)["ways_out"]
-    assert shell.run(*words(seal)).code == 0
+    _, seal = shell.look("batches", "show", batch_id)["ways_out"]
+    assert shell.json(*words(seal))["total_files"] == 1
     assert shell.run("worker", "run-once").code == 0
-    assert shell.json("batches", "show", batch_id)["computed_status"] == "completed"
+    assert shell.look("batches", "show", batch_id)["computed_status"] == "completed"
 
 
 def test_cleanup_counts_first_and_never_deletes_documents(shell, folder):
@@ -136,13 +135,13 @@ def test_cleanup_counts_first_and_never_deletes_documents(shell, folder):
         "Deleted 1 batch with 3 records"
         in shell.run("batches", "cleanup", "--older-than", "0s", "--yes").stdout
     )
-    assert shell.json("batches", "list")["batches"] == []
-    assert len(shell.json("documents", "list")["documents"]) == 3
+    assert shell.look("batches", "list")["batches"] == []
+    assert len(shell.look("documents", "list")["documents"]) == 3
 
 
 def test_delete_asks_on_a_terminal_and_needs_yes_elsewhere(shell, folder):
     shell.json("ingest", str(folder))
-    first, second, third = (each["document_id"] for each in shell.json("documents", "list")["documents"])
+    first, second, third = (each["document_id"] for each in shell.look("documents", "list")["documents"])
     assert shell.json("documents", "delete", first, code=2)["error"]["kind"] == "usage"
     declined = shell.run_in_terminal("documents", "delete", first, typed="n\n")
     assert (declined.code, "Nothing was changed." in declined.stdout) == (5, True)
@@ -150,4 +149,4 @@ def test_delete_asks_on_a_terminal_and_needs_yes_elsewhere(shell, folder):
     assert shell.json("documents", "delete", second, "--yes")["deleted"] == 1
     gone = shell.json("documents", "delete", third, first, "--yes", code=2)
     assert gone["error"]["kind"] == "document_not_found"
-    assert [each["document_id"] for each in shell.json("documents", "list")["documents"]] == [third]
+    assert [each["document_id"] for each in shell.look("documents", "list")["documents"]] == [third]

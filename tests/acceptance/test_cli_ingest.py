@@ -111,7 +111,7 @@ def test_accepted_batch_waits_for_a_worker_and_then_completes(shell, folder):
     accepted = shell.json("ingest", str(folder), "--no-wait")
     assert accepted["total"] == 1
     batch_id = accepted["batch_id"]
-    assert shell.json("batches", "show", batch_id)["queued_count"] == 1
+    assert shell.look("batches", "show", batch_id)["queued_count"] == 1
     worked = shell.json("worker", "run-once")
     assert [(batch["batch_id"], batch["computed_status"]) for batch in worked["batches"]] == [
         (batch_id, "completed")
@@ -140,7 +140,7 @@ def test_prune_deletes_documents_whose_file_is_gone(shell, folder):
     (folder / "b.txt").unlink()
     found = shell.json("ingest", str(folder), "--prune")
     assert (found["pruned"], found["unchanged"]) == (1, 1)
-    assert [each["source"] for each in shell.json("documents", "list")["documents"]] == [f"{folder}/a.txt"]
+    assert [each["source"] for each in shell.look("documents", "list")["documents"]] == [f"{folder}/a.txt"]
 
 
 def test_batch_stops_beyond_its_tolerance(shell, folder):

@@ -71,7 +71,7 @@ def test_batch_survives_signals_and_a_kill_and_then_completes(shell, folder):
         assert ended == code
         assert f"Interrupted by {number.name}" in stderr
         assert f"gristmill ingest {folder} --batch-id {batch_id}" in stderr
-        view = shell.json("batches", "show", str(batch_id))
+        view = shell.look("batches", "show", str(batch_id))
         assert (view["in_progress_count"], view["batch_status"]) == (0, "processing")
         assert view["completed_count"] + view["queued_count"] == FILES
     ended, _ = start_and_stop(shell, folder, batch_id, signal.SIGKILL)
@@ -79,7 +79,7 @@ def test_batch_survives_signals_and_a_kill_and_then_completes(shell, folder):
     view = shell.json("ingest", str(folder), "--batch-id", str(batch_id))
     assert (view["completed_count"], view["total_documents"], view["failed_count"]) == (FILES, FILES, 0)
     assert view["computed_status"] == "completed"
-    assert shell.json("stats")["collections"][0]["documents"] == FILES
+    assert shell.look("stats")["collections"][0]["documents"] == FILES
 
 
 def test_interrupted_json_is_still_one_document(shell, folder):

@@ -49,14 +49,14 @@ def test_filter_that_nothing_matches_finds_nothing(shell):
 
 def test_documents_come_in_pages_and_whole_paths_reach_a_pipe(shell):
     first = shell.json("documents", "list", "--limit", "2")
-    rest = shell.json("documents", "list", "--limit", "2", "--after", first["next"])
+    rest = shell.look("documents", "list", "--limit", "2", "--after", first["next"])
     assert [len(first["documents"]), len(rest["documents"]), rest["next"]] == [2, 1, None]
     text = shell.run("documents", "list", COLUMNS="80").stdout
     assert all(each["source"] in text for each in first["documents"] + rest["documents"])
 
 
 def test_document_shows_its_passages(shell):
-    document = shell.json("documents", "list", "--collection", "default")["documents"][0]
+    document = shell.look("documents", "list", "--collection", "default")["documents"][0]
     found = shell.json("documents", "show", document["document_id"])
     assert len(found["passages"]) == found["chunks"]
     assert "copper kettle" in shell.run("documents", "show", document["document_id"]).stdout
@@ -90,6 +90,12 @@ def test_a_database_that_is_none_is_said_in_a_sentence(tmp_path):
     assert (failed.code, failed.stderr.count("\n")) == (1, 1)
     assert "is not an SQLite database" in failed.stderr
     assert shell.json("doctor", code=1)["problems"][0]["command"].startswith("mv ")
+
+
+def test_settings_are_shown_and_checked(shell):
+    found = {each["name"]: each for each in shell.json("config", "show")["settings"]}
+    assert found["workers"]["origin"] == "environment GRISTMILL_WORKERS"
+    assert shell.run("config", "check").stdout.startswith("The settings are valid.")
 
 
 def test_reader_that_leaves_is_no_error(shell):

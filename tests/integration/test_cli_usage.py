@@ -43,7 +43,6 @@ WRONG = [
     ("batches", "seal", SOME_ID),
     ("batches", "results", SOME_ID, "--status", "lost"),
     ("batches", "list", "--after", "not a cursor"),
-    ("batches", "cleanup"),
     ("batches", "cleanup", "--older-than", "3y"),
     ("batches", "cleanup", "--older-than", "999999999w"),
     ("documents", "list", "--after", "not a cursor"),

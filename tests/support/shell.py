@@ -1,6 +1,7 @@
 """The installed ``gristmill`` command in processes of its own, with a home of its own."""
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -10,6 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import structlog
+
+from gristmill.cli import main
 
 GRISTMILL = str(Path(sys.executable).with_name("gristmill"))
 LIMIT_SECONDS = 120
@@ -86,6 +92,15 @@ class Shell:
         ran = self.run(*arguments, "--json")
         assert ran.code == code, ran
         return ran.json
+
+    def look(self, *arguments: str) -> Any:
+        """The JSON of a command that is not what the test is about: run in this process, which is cheap."""
+        shown = io.StringIO()
+        with mock.patch.dict(os.environ, self._environment, clear=True), contextlib.redirect_stdout(shown):
+            code = main.call([*arguments, "--json"])
+        structlog.reset_defaults()
+        assert code == 0, shown.getvalue()
+        return json.loads(shown.getvalue())
 
 
 def _read_terminal(terminal: int) -> Iterator[bytes]:

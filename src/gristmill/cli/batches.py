@@ -257,8 +257,14 @@ def cleanup(
     context: typer.Context,
     *,
     older_than: Annotated[
-        timedelta, typer.Option(parser=arguments.duration, metavar="AGE", help="Like 30d, 12h or 2w.")
-    ],
+        timedelta,
+        typer.Option(
+            parser=arguments.duration,
+            metavar="AGE",
+            show_default="30d",
+            help="Only batches that ended longer ago, like 12h or 2w.",
+        ),
+    ] = timedelta(days=30),
     yes: Annotated[bool, typer.Option("--yes", help="Really delete; otherwise it is only counted.")] = False,
     as_json: arguments.Json = False,
 ) -> int:

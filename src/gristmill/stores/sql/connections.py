@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -12,6 +12,7 @@ from gristmill.stores.sql import sqlite
 from gristmill.stores.sql.transactions import Transaction
 
 READERS = 4
+_INTERRUPT_EVERY_SECONDS = 0.05
 
 _T = TypeVar("_T")
 
@@ -51,8 +52,7 @@ class Connections:
                 return await asyncio.shield(done)
             except asyncio.CancelledError:
                 if not running.cancel():
-                    transaction.cancel()
-                    await asyncio.gather(done, return_exceptions=True)
+                    await _stop(transaction, done)
                 raise
 
     async def close(self) -> None:
@@ -64,3 +64,11 @@ class Connections:
         self._readers.dispose()
         self._writer_thread.shutdown()
         self._writer.dispose()
+
+
+async def _stop(transaction: Transaction[Any], done: asyncio.Future[Any]) -> None:
+    """Interrupt until it ends: an interrupt between two of its statements stops neither."""
+    while not done.done():
+        transaction.cancel()
+        await asyncio.wait([done], timeout=_INTERRUPT_EVERY_SECONDS)
+    done.exception()  # Looked at, so that nobody reports it as overlooked.
