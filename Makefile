@@ -30,7 +30,7 @@ check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check ## check, then every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 bench: $(VENV)/.dev ## measure speed and answers; writes bench/results/
 	$(BIN)/python -m bench.run

@@ -39,6 +39,9 @@ def words(command: str, *more: str) -> list[str]:
 def test_errors_print_the_command_that_retries_them(shell, folder):
     (folder / "b.txt").write_text("")
     batch_id = shell.json("ingest", str(folder), code=3)["batch_id"]
+    failed = shell.json("batches", "results", batch_id, "--status", "failed", "--category", "empty")
+    assert [item["item_id"] for item in failed["results"]] == [f"{folder}/b.txt"]
+    assert f"{folder}/b.txt" in shell.run("batches", "results", batch_id).stdout
     unhelped = shell.run("batches", "retry", batch_id)
     assert (unhelped.code, "--include-permanent was not given" in unhelped.stderr) == (3, True)
     shown = shell.run("batches", "errors", batch_id).stdout
@@ -50,26 +53,22 @@ def test_errors_print_the_command_that_retries_them(shell, folder):
     assert shell.json(*words(retry))["computed_status"] == "completed"
 
 
-def test_results_come_filtered_and_in_pages(shell, folder):
-    (folder / "b.txt").write_text("")
-    batch_id = shell.json("ingest", str(folder), code=3)["batch_id"]
-    failed = shell.look("batches", "results", batch_id, "--status", "failed", "--category", "empty")
-    assert [item["item_id"] for item in failed["results"]] == [f"{folder}/b.txt"]
-    first = shell.json("batches", "results", batch_id, "--limit", "2")
+def test_results_come_in_pages(shell, folder):
+    batch_id = shell.look("ingest", str(folder), "--no-wait")["batch_id"]
+    first = shell.look("batches", "results", batch_id, "--limit", "2")
     rest = shell.look("batches", "results", batch_id, "--limit", "2", "--after", first["next"])
     assert (len(first["results"]), len(rest["results"]), rest["next"]) == (2, 1, None)
-    assert f"{folder}/b.txt" in shell.run("batches", "results", batch_id).stdout
 
 
 def test_cancelled_batch_stays_cancelled_and_ends_with_5(shell, folder):
-    batch_id = shell.json("ingest", str(folder), "--no-wait")["batch_id"]
+    batch_id = shell.look("ingest", str(folder), "--no-wait")["batch_id"]
     assert shell.json("batches", "cancel", batch_id)["cancelled"] == 3
     assert shell.json("ingest", str(folder), "--batch-id", batch_id, code=5)["cancelled_count"] == 3
     assert shell.json("batches", "watch", batch_id, code=5)["computed_status"] == "cancelled"
 
 
 def test_watch_says_that_nobody_works_and_follows_to_the_end(shell, folder):
-    batch_id = shell.json("ingest", str(folder), "--no-wait")["batch_id"]
+    batch_id = shell.look("ingest", str(folder), "--no-wait")["batch_id"]
     watching = shell.start("batches", "watch", batch_id)
     assert b"0 of 3" in watching.stderr.readline()
     assert b"gristmill worker run-once" in watching.stderr.readline()
@@ -128,7 +127,8 @@ def test_interrupted_submission_can_be_sealed_instead(shell, folder):
 
 
 def test_cleanup_counts_first_and_never_deletes_documents(shell, folder):
-    shell.json("ingest", str(folder))
+    shell.look("ingest", str(folder), "--no-wait")
+    shell.json("worker", "run-once")
     counted = shell.json("batches", "cleanup", "--older-than", "0s")
     assert counted == {"batches": 1, "records": 3, "deleted": False}
     assert (
@@ -140,13 +140,13 @@ def test_cleanup_counts_first_and_never_deletes_documents(shell, folder):
 
 
 def test_delete_asks_on_a_terminal_and_needs_yes_elsewhere(shell, folder):
-    shell.json("ingest", str(folder))
+    assert shell.run_in_terminal("ingest", str(folder)).code == 0
     first, second, third = (each["document_id"] for each in shell.look("documents", "list")["documents"])
     assert shell.json("documents", "delete", first, code=2)["error"]["kind"] == "usage"
     declined = shell.run_in_terminal("documents", "delete", first, typed="n\n")
     assert (declined.code, "Nothing was changed." in declined.stdout) == (5, True)
     assert shell.run_in_terminal("documents", "delete", first, typed="y\n").code == 0
     assert shell.json("documents", "delete", second, "--yes")["deleted"] == 1
-    gone = shell.json("documents", "delete", third, first, "--yes", code=2)
+    gone = shell.look("documents", "delete", third, first, "--yes", code=2)
     assert gone["error"]["kind"] == "document_not_found"
     assert [each["document_id"] for each in shell.look("documents", "list")["documents"]] == [third]

@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -43,31 +45,61 @@ def folder(tmp_path):
     return folder
 
 
-def test_report_names_each_failed_and_skipped_file_and_the_next_steps(shell, folder):
+@dataclass(frozen=True)
+class Mixed:
+    """A folder with a good file, a bad one and one that is skipped, ingested once."""
+
+    shell: Shell
+    folder: Path
+    batch_id: str
+    report: dict
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("mixed")
+    folder, shell, batch_id = root / "files", Shell(root / "home"), str(uuid.uuid4())
+    folder.mkdir()
     (folder / "good.txt").write_text("A kettle on a shelf.")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 cut")
     os.mkfifo(folder / "pipe")
-    ran = shell.run("ingest", str(folder))
-    assert ran.code == 3
-    assert "1 of 2 files completed, 1 failed" in ran.stdout
-    assert f"{folder}/broken.pdf  [unreadable]" in ran.stdout
-    assert f"{folder}/pipe  It is a named pipe" in ran.stdout
-    assert "gristmill search" in ran.stdout
-    assert "gristmill batches errors" in ran.stdout
-    assert ran.stderr.startswith("Batch ")
+    report = shell.json("ingest", str(folder), "--batch-id", batch_id, "--meta", "shop=north", code=3)
+    return Mixed(shell, folder, batch_id, report)
 
 
-def test_json_is_one_document_with_the_status_view_and_each_loss(shell, folder):
-    (folder / "good.txt").write_text("A kettle on a shelf.")
-    (folder / "empty.txt").write_text("")
-    os.symlink("/nowhere", folder / "link")
-    found = shell.json("ingest", str(folder), "--meta", "shop=north", code=3)
+def test_json_is_one_document_with_the_status_view_and_each_loss(mixed):
+    found = mixed.report
     assert found.keys() >= COLUMNS
-    assert found["skipped"][0]["source"] == f"{folder}/link"
-    assert found["errors"][0]["category"] == "empty"
+    assert found["skipped"] == [
+        {"source": f"{mixed.folder}/pipe", "reason": "It is a named pipe, not a file."}
+    ]
+    assert found["errors"][0]["category"] == "unreadable"
     assert found["errors"][0]["retry_command"].startswith("gristmill batches retry ")
     assert found["pruned"] == 0
     assert found["computed_status"] == "completed_with_errors"
+
+
+def test_same_id_again_reports_each_failed_and_skipped_file_and_does_not_redo(mixed):
+    again = mixed.shell.run("ingest", str(mixed.folder), "--batch-id", mixed.batch_id)
+    assert again.code == 3
+    assert again.stderr.startswith(f"Batch {mixed.batch_id}\n")
+    assert "1 of 2 files completed, 1 failed" in again.stdout
+    assert f"{mixed.folder}/broken.pdf  [unreadable]" in again.stdout
+    assert f"{mixed.folder}/pipe  It is a named pipe" in again.stdout
+    assert "gristmill search" in again.stdout
+    assert "gristmill batches errors" in again.stdout
+    view = mixed.shell.look("batches", "show", mixed.batch_id)
+    assert view["batch_completed_at"] == mixed.report["batch_completed_at"]
+
+
+def test_same_id_with_other_items_is_refused(mixed, folder):
+    (folder / "c.txt").write_text("Another one.")
+    refused = mixed.shell.json("ingest", str(folder), "--batch-id", mixed.batch_id, code=2)
+    assert refused["error"]["kind"] == "batch_conflict"
+    other = mixed.shell.look(
+        "ingest", str(folder), "--batch-id", mixed.batch_id, "--collection", "else", code=2
+    )
+    assert other["error"]["kind"] == "other_collection"
 
 
 def test_names_that_would_disturb_the_terminal_are_escaped(shell, folder):
@@ -117,20 +149,6 @@ def test_accepted_batch_waits_for_a_worker_and_then_completes(shell, folder):
         (batch_id, "completed")
     ]
     assert "Nothing waits." in shell.run("worker", "run-once").stdout
-
-
-def test_same_id_again_reports_and_does_not_redo_and_refuses_other_items(shell, folder):
-    batch_id = str(uuid.uuid4())
-    (folder / "a.txt").write_text("A kettle on a shelf.")
-    (folder / "b.txt").write_text("")
-    first = shell.json("ingest", str(folder), "--batch-id", batch_id, code=3)
-    again = shell.json("ingest", str(folder), "--batch-id", batch_id, code=3)
-    assert again["batch_completed_at"] == first["batch_completed_at"]
-    (folder / "c.txt").write_text("Another one.")
-    refused = shell.json("ingest", str(folder), "--batch-id", batch_id, code=2)
-    assert refused["error"]["kind"] == "batch_conflict"
-    other = shell.json("ingest", str(folder), "--batch-id", batch_id, "--collection", "else", code=2)
-    assert other["error"]["kind"] == "other_collection"
 
 
 def test_prune_deletes_documents_whose_file_is_gone(shell, folder):

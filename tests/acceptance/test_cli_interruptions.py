@@ -35,7 +35,7 @@ def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "It did not happen in time."
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 async def completed(shell, batch_id) -> int:
@@ -91,3 +91,19 @@ def test_interrupted_json_is_still_one_document(shell, folder):
     assert process.returncode == 143
     assert b'"kind": "interrupted"' in stdout
     assert f"--batch-id {batch_id}".encode() in stdout
+
+
+def test_second_signal_stops_at_once_and_leaves_no_process_behind(shell, folder):
+    batch_id = uuid.uuid4()
+    process = shell.start("ingest", str(folder), "--batch-id", str(batch_id))
+    wait_until((shell.home / "gristmill.db").exists)
+    wait_until(lambda: psutil.Process(process.pid).children())
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGSTOP)  # So that both signals wait for it together.
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode in {130, 143}
+    assert b"The same signal again stops at once." in stderr
+    wait_until(lambda: not any(child.is_running() for child in children), 10)

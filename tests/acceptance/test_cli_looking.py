@@ -16,7 +16,7 @@ def shell(tmp_path_factory):
     (files / "saddle.txt").write_text("A saddle hangs in the barn, beside a lantern.")
     (files / "чайник.txt").write_text("Медный чайник стоит на нижней полке склада.")
     shell = Shell(root / "home")
-    assert shell.run("ingest", str(files), "--meta", "shop=north").code == 0
+    shell.json("ingest", str(files), "--meta", "shop=north")
     return shell
 
 

@@ -93,13 +93,13 @@ class Shell:
         assert ran.code == code, ran
         return ran.json
 
-    def look(self, *arguments: str) -> Any:
+    def look(self, *arguments: str, code: int = 0) -> Any:
         """The JSON of a command that is not what the test is about: run in this process, which is cheap."""
         shown = io.StringIO()
         with mock.patch.dict(os.environ, self._environment, clear=True), contextlib.redirect_stdout(shown):
-            code = main.call([*arguments, "--json"])
+            ended = main.call([*arguments, "--json"])
         structlog.reset_defaults()
-        assert code == 0, shown.getvalue()
+        assert ended == code, shown.getvalue()
         return json.loads(shown.getvalue())
 
 

@@ -12,20 +12,32 @@ from gristmill.domain.document import Wanted
 from gristmill.ports.documents import Published, filter_pairs
 from gristmill.stores.sql import collection_rows, text_index
 from gristmill.stores.sql.collection_rows import Change
-from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.columns import instant, json_mapping, json_text, storable
+from gristmill.stores.sql.raw import BulkStatement, RawStatement
 from gristmill.stores.sql.tables_documents import attributes, chunks, document_versions, documents, vectors
 from gristmill.stores.sql.text_index import Span
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
 _AnyRow = Row[Any]
 
-_DOCUMENTS = select(documents).where(documents.c.document_id.in_(ids_in("ids")))
-_VERSIONS = (
+_DOCUMENTS = RawStatement(select(documents).where(documents.c.document_id.in_(ids_in("ids"))))
+_LIVE = RawStatement(
+    select(documents.c.no, documents.c.document_id, documents.c.live_version, document_versions.c.metadata)
+    .join(
+        document_versions,
+        and_(
+            document_versions.c.document_no == documents.c.no,
+            document_versions.c.version == documents.c.live_version,
+        ),
+    )
+    .where(documents.c.document_id.in_(ids_in("ids")))
+)
+_VERSIONS = RawStatement(
     select(document_versions, documents.c.collection_no, documents.c.live_version, documents.c.wanted_version)
     .join(documents, documents.c.no == document_versions.c.document_no)
     .where(document_versions.c.document_no.in_(numbers_in("numbers")))
 )
-_WAITING_FOR_VECTORS = (
+_WAITING_FOR_VECTORS = RawStatement(
     select(documents.c.no)
     .distinct()
     .join(
@@ -39,33 +51,40 @@ _same_version = and_(
     document_versions.c.document_no == bindparam("of_document"),
     document_versions.c.version == bindparam("of_version"),
 )
-_DELETE_VERSION = delete(document_versions).where(_same_version)
-_DELETE_CHUNKS = delete(chunks).where(chunks.c.no.between(bindparam("first"), bindparam("last")))
-_SET_METADATA = update(document_versions).where(_same_version).values(metadata=bindparam("new_metadata"))
-_SET_RESTAGED = (
+_KEY = ("of_document", "of_version")
+_DELETE_VERSIONS = BulkStatement(delete(document_versions).where(_same_version), _KEY)
+_DELETE_CHUNKS = BulkStatement(
+    delete(chunks).where(chunks.c.no.between(bindparam("first"), bindparam("last"))), ("first", "last")
+)
+_SET_METADATA = BulkStatement(
+    update(document_versions).where(_same_version).values(metadata=bindparam("new")), ("new", *_KEY)
+)
+_SET_RESTAGED = BulkStatement(
     update(document_versions)
     .where(_same_version)
-    .values(title=bindparam("new_title"), metadata=bindparam("new_metadata"), restaged=None)
+    .values(title=bindparam("new_title"), metadata=bindparam("new_metadata"), restaged=bindparam("nothing")),
+    ("new_title", "new_metadata", "nothing", *_KEY),
 )
-_SET_LIVE = (
+_SET_LIVE = BulkStatement(
     update(documents)
-    .where(documents.c.no == bindparam("document_no"))
-    .values(
-        live_version=bindparam("version"),
-        created_at=bindparam("created"),
-        updated_at=bindparam("updated"),
-    )
+    .where(documents.c.no == bindparam("of_document"))
+    .values(live_version=bindparam("version"), created_at=bindparam("created"), updated_at=bindparam("now")),
+    ("version", "created", "now", "of_document"),
 )
-_TOUCH = (
+_TOUCH = RawStatement(
     update(documents).where(documents.c.no.in_(numbers_in("numbers"))).values(updated_at=bindparam("now"))
 )
-_ATTRIBUTES = select(attributes).where(attributes.c.document_no.in_(numbers_in("numbers")))
-_DELETE_ATTRIBUTE = delete(attributes).where(
-    attributes.c.document_no == bindparam("of_document"),
-    attributes.c.key == bindparam("of_key"),
-    attributes.c.value == bindparam("of_value"),
+_ATTRIBUTES = RawStatement(select(attributes).where(attributes.c.document_no.in_(numbers_in("numbers"))))
+_INSERT_ATTRIBUTES = BulkStatement(insert(attributes), ("document_no", "key", "value"))
+_DELETE_ATTRIBUTES = BulkStatement(
+    delete(attributes).where(
+        attributes.c.document_no == bindparam("of_document"),
+        attributes.c.key == bindparam("of_key"),
+        attributes.c.value == bindparam("of_value"),
+    ),
+    ("of_document", "of_key", "of_value"),
 )
-_DELETE_DOCUMENTS = delete(documents).where(documents.c.no.in_(numbers_in("numbers")))
+_DELETE_DOCUMENTS = RawStatement(delete(documents).where(documents.c.no.in_(numbers_in("numbers"))))
 
 
 def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datetime) -> dict[UUID, Published]:
@@ -88,18 +107,19 @@ def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datet
 def update_metadata(
     connection: Connection, changes: Mapping[UUID, Mapping[str, object]], *, now: datetime
 ) -> int:
-    found = _by_id(connection, list(changes))
-    live = {row.no: row for row in found.values() if row.live_version is not None}
-    if not live:
-        return 0
-    new = {row.no: dict(changes[row.document_id]) for row in live.values()}
-    rows = [
-        {"of_document": number, "of_version": row.live_version, "new_metadata": new[number]}
-        for number, row in live.items()
-    ]
-    connection.execute(_SET_METADATA, rows)
-    connection.execute(_TOUCH, {"numbers": packed_numbers(live), "now": now})
-    _replace_attributes(connection, new)
+    live = _LIVE.execute(connection, {"ids": packed_ids(changes)}).all()
+    metadata: dict[int, Mapping[str, object]] = {}
+    rows = []
+    for number, document_id, version, stored in live:
+        new = dict(changes[UUID(bytes=document_id)])
+        text = json_text(new)
+        # Most metadata that is replaced is replaced by the same.
+        if text != stored:
+            metadata[number] = new
+            rows.append((text, number, version))
+    _SET_METADATA.execute(connection, rows)
+    _TOUCH.execute(connection, {"numbers": packed_numbers(row[0] for row in live), "now": instant(now)})
+    _replace_attributes(connection, metadata)
     return len(live)
 
 
@@ -112,22 +132,23 @@ def delete_documents(connection: Connection, document_ids: Sequence[UUID]) -> in
             _count(changes[version.collection_no], version, documents=-1, sign=-1)
     _drop(connection, versions)
     _replace_attributes(connection, {number: {} for number in found})
-    connection.execute(_DELETE_DOCUMENTS, {"numbers": packed_numbers(found)})
+    _DELETE_DOCUMENTS.execute(connection, {"numbers": packed_numbers(found)})
     collection_rows.add_up(connection, changes)
     return sum(row.live_version is not None for row in found.values())
 
 
 def _by_id(connection: Connection, document_ids: Sequence[UUID]) -> dict[UUID, _AnyRow]:
-    rows = connection.execute(_DOCUMENTS, {"ids": packed_ids(document_ids)})
-    return {row.document_id: row for row in rows}
+    rows = _DOCUMENTS.execute(connection, {"ids": packed_ids(document_ids)})
+    return {UUID(bytes=row.document_id): row for row in rows.all()}
 
 
 def _versions(connection: Connection, numbers: Iterable[int]) -> Sequence[_AnyRow]:
-    return connection.execute(_VERSIONS, {"numbers": packed_numbers(numbers)}).all()
+    return _VERSIONS.execute(connection, {"numbers": packed_numbers(numbers)}).all()
 
 
 def _waiting_for_vectors(connection: Connection, numbers: Iterable[int]) -> set[int]:
-    return set(connection.execute(_WAITING_FOR_VECTORS, {"numbers": packed_numbers(numbers)}).scalars())
+    waiting = _WAITING_FOR_VECTORS.execute(connection, {"numbers": packed_numbers(numbers)})
+    return set(waiting.scalars())
 
 
 def _switch(connection: Connection, ready: Mapping[int, _AnyRow], *, now: datetime) -> None:
@@ -158,63 +179,46 @@ def _switch(connection: Connection, ready: Mapping[int, _AnyRow], *, now: dateti
 def _show(
     connection: Connection, shown: Sequence[_AnyRow], ready: Mapping[int, _AnyRow], *, now: datetime
 ) -> None:
-    restaged = [
-        {
-            "of_document": each.document_no,
-            "of_version": each.version,
-            "new_title": None if each.restaged["title"] is None else storable(each.restaged["title"]),
-            "new_metadata": each.restaged["metadata"],
-        }
-        for each in shown
-        if each.restaged
-    ]
-    if restaged:
-        connection.execute(_SET_RESTAGED, restaged)
-    rows = [
-        {
-            "document_no": each.document_no,
-            "version": each.version,
-            "created": now if each.live_version is None else ready[each.document_no].created_at,
-            "updated": now,
-        }
-        for each in shown
-    ]
-    connection.execute(_SET_LIVE, rows)
-    metadata = {
-        each.document_no: each.restaged["metadata"] if each.restaged else each.metadata for each in shown
-    }
+    restaged = {each.document_no: json_mapping(each.restaged) for each in shown if each.restaged}
+    _SET_RESTAGED.execute(
+        connection,
+        [
+            (new["title"], json_text(new["metadata"]), None, number, ready[number].wanted_version)
+            for number, new in restaged.items()
+        ],
+    )
+    rows = []
+    metadata = {}
+    for each in shown:
+        number = each.document_no
+        created = instant(now) if each.live_version is None else ready[number].created_at
+        rows.append((each.version, created, instant(now), number))
+        new = restaged.get(number)
+        metadata[number] = json_mapping(each.metadata) if new is None else new["metadata"]
+    _SET_LIVE.execute(connection, rows)
     _replace_attributes(connection, metadata)
 
 
 def _drop(connection: Connection, versions: Sequence[_AnyRow]) -> None:
-    if not versions:
-        return
-    keys = [{"of_document": each.document_no, "of_version": each.version} for each in versions]
-    ranges = [
-        {"first": each.first_chunk_no, "last": each.first_chunk_no + each.chunks - 1} for each in versions
-    ]
-    connection.execute(_DELETE_CHUNKS, ranges)
-    connection.execute(_DELETE_VERSION, keys)
+    ranges = [(each.first_chunk_no, each.first_chunk_no + each.chunks - 1) for each in versions]
+    _DELETE_CHUNKS.execute(connection, ranges)
+    _DELETE_VERSIONS.execute(connection, [(each.document_no, each.version) for each in versions])
     text_index.remove(connection, [_span(each) for each in versions])
 
 
 def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:
-    """Write what differs: most metadata that is replaced is replaced by the same."""
+    """Write what differs."""
+    if not metadata:
+        return
     new = {
         (number, storable(key), storable(value))
         for number, each in metadata.items()
         for key, value in filter_pairs(each)
     }
-    stored = connection.execute(_ATTRIBUTES, {"numbers": packed_numbers(metadata)})
-    old = {(row.document_no, row.key, row.value) for row in stored}
-    gone = [
-        {"of_document": number, "of_key": key, "of_value": value} for number, key, value in sorted(old - new)
-    ]
-    added = [{"document_no": number, "key": key, "value": value} for number, key, value in sorted(new - old)]
-    if gone:
-        connection.execute(_DELETE_ATTRIBUTE, gone)
-    if added:
-        connection.execute(insert(attributes), added)
+    stored = _ATTRIBUTES.execute(connection, {"numbers": packed_numbers(metadata)})
+    old = {tuple(row) for row in stored.all()}
+    _DELETE_ATTRIBUTES.execute(connection, sorted(old - new))
+    _INSERT_ATTRIBUTES.execute(connection, sorted(new - old))
 
 
 def _count(change: Change, version: _AnyRow, *, documents: int, sign: int) -> None:

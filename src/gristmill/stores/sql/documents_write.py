@@ -170,7 +170,8 @@ def _store(
     for version in versions:
         key = numbers[version.document_id], version.version
         if key in stored or key in fresh:
-            new = {"title": version.title, "metadata": dict(version.metadata)}
+            title = None if version.title is None else storable(version.title)
+            new = {"title": title, "metadata": dict(version.metadata)}
             again.append({"of_document": key[0], "of_version": key[1], "again": new})
         else:
             fresh[key] = version
