@@ -215,7 +215,7 @@ DEFECTS = (
         "if row is not None",
     ),
     _documents(
-        "old chunks kept", "documents_publish.py", "    connection.execute(_DELETE_CHUNKS, ranges)\n", ""
+        "old chunks kept", "documents_publish.py", "    _DELETE_CHUNKS.execute(connection, ranges)\n", ""
     ),
     _documents("collection filter dropped", "shown.py", "            _also_in_collection,\n", ""),
     _documents(
@@ -239,8 +239,9 @@ DEFECTS = (
     _documents(
         "attributes of the old version",
         "documents_publish.py",
-        "    _replace_attributes(connection, metadata)\n",
-        "",
+        "def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:\n",
+        "def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:\n"
+        "    metadata = {}\n",
     ),
     _documents(
         "delete leaves counts",
