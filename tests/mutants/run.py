@@ -51,12 +51,12 @@ def main(words: list[str]) -> int:
         if suite_fails(suite, source=ROOT / "src"):
             print(f"The {suite} suite fails without any defect; mend that first.")
             return 1
+    survivors = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        verdicts = list(zip(chosen, pool.map(is_caught, chosen), strict=True))
-    for defect, caught in verdicts:
-        print(f"{'caught  ' if caught else 'SURVIVED'}  {defect.name}  ({defect.file})")
-    survivors = sum(not caught for _, caught in verdicts)
-    print(f"{len(verdicts) - survivors} passed, {survivors} failed")
+        for defect, caught in zip(chosen, pool.map(is_caught, chosen), strict=True):
+            print(f"{'caught  ' if caught else 'SURVIVED'}  {defect.name}  ({defect.file})", flush=True)
+            survivors += not caught
+    print(f"{len(chosen) - survivors} passed, {survivors} failed")
     return 1 if survivors else 0
 
 
