@@ -138,6 +138,7 @@ async def test_tail_that_a_crash_left_is_cut_off(opened: Open, folder: Path):
     known |= await add(database, 100, 20)
     assert await found(database) == expected(known)
     assert await found(await opened()) == expected(known)
+    assert vectors_file(folder).stat().st_size == 40 * EMBEDDING.dimensions * 4
 
 
 @pytest.mark.parametrize("damage", ["garbage", "short", "missing", "unsorted", "no header", "bad header"])
@@ -246,7 +247,8 @@ async def test_bad_vector_spoils_no_other(opened: Open):
     known = await add(database, 0, 20)
     bad = version("bad", ["nothing"])
     await ingest(database, [bad], {bad.chunks[0].vector_id: np.full(8, np.nan, np.float32)})
-    assert await found(database) == expected(known)
+    assert await found(database, 1) == expected(known, 1)
+    assert (await found(database, 30))[:20] == expected(known, 30)
 
 
 async def test_equal_vectors_score_equal_wherever_they_stand(opened: Open):
@@ -293,3 +295,43 @@ async def test_collections_of_one_identity_are_searched_apart(opened: Open):
     second = (await database.documents.search(query)).vector
     assert len(second) == 3
     assert not {hit.chunk_id for hit in first} & {hit.chunk_id for hit in second}
+
+
+def files(folder: Path, incarnation: int = 1) -> vector_files.VectorFiles:
+    return vector_files.VectorFiles(folder, "test", incarnation=UUID(int=incarnation), dimensions=2)
+
+
+def rows(*numbers: int) -> vector_files.Rows:
+    vectors = [[number, -number] for number in numbers]
+    return vector_files.Rows(np.array(numbers, np.int64), np.array(vectors, np.float32))
+
+
+def test_rows_that_two_processes_add_at_once_are_there_once(tmp_path: Path):
+    one, other = files(tmp_path), files(tmp_path)
+    empty = one.start_over(one.load())
+    seen_by_other = other.load()
+    one.extend(empty, rows(1, 2, 5))
+    now = other.extend(seen_by_other, rows(1, 2, 5, 9)).rows
+    assert now.numbers.tolist() == [1, 2, 5, 9]
+    assert now.vectors.tolist() == rows(1, 2, 5, 9).vectors.tolist()
+
+
+def test_files_are_begun_once_by_two_processes_that_found_them_bad(tmp_path: Path):
+    one, other = files(tmp_path), files(tmp_path)
+    bad = one.load()
+    begun = one.start_over(bad)
+    one.extend(begun, rows(1, 2))
+    assert other.start_over(bad).rows.numbers.tolist() == [1, 2]
+
+
+def test_rows_are_not_added_to_files_that_were_begun_anew(tmp_path: Path):
+    one, other = files(tmp_path), files(tmp_path)
+    old = one.extend(one.start_over(one.load()), rows(1, 2))
+    other.start_over(old)
+    assert one.extend(old, rows(3)).rows.numbers.tolist() == []
+
+
+def test_files_of_another_incarnation_are_empty(tmp_path: Path):
+    mine = files(tmp_path)
+    mine.extend(mine.start_over(mine.load()), rows(1, 2))
+    assert files(tmp_path, incarnation=2).load().rows.numbers.tolist() == []

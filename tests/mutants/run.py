@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.mutants.defects import DEFECTS, Defect
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_SECONDS = 300
+LIMIT_SECONDS = 120
 SUITES = {
     "batches": ["tests/contract/test_sqlite_batches.py"],
     "documents": ["tests/contract/test_sqlite_documents.py"],
