@@ -9,6 +9,7 @@ from gristmill.domain.record import Record, RecordStatus, Retry
 from gristmill.ports.database import Database
 from gristmill.ports.errors import BatchNotFoundError
 from tests.contract import batches_contract_steps as steps
+from tests.contract.walks import pages
 from tests.support import builders
 from tests.support.clocks import ManualClock
 
@@ -47,12 +48,12 @@ class ResultsContract:
     async def test_pages_hold_every_record_once_and_end_without_a_cursor(self, database: Database):
         batch_id = await steps.submit(database)
         await database.batches.create_processing_records(batch_id, builders.numbered(12))
-        sizes, seen, after = [], [], None
-        while not sizes or after is not None:
-            page = await database.batches.get_processing_results(batch_id, limit=4, after=after)
+        sizes, seen = [], []
+        async for page in pages(
+            lambda after: database.batches.get_processing_results(batch_id, limit=4, after=after)
+        ):
             sizes.append(len(page.records))
             seen += steps.ids(page.records)
-            after = page.after
         assert sizes == [4, 4, 4]
         assert seen == steps.ids(builders.numbered(12))
 
@@ -155,12 +156,10 @@ class BatchListContract:
         for _ in range(3):
             created += [await steps.submit(database) for _ in range(4)]
             clock.advance(1)
-        seen, sizes, after = [], [], None
-        while not sizes or after is not None:
-            page = await database.batches.list_batches(limit=3, after=after)
+        seen, sizes = [], []
+        async for page in pages(lambda after: database.batches.list_batches(limit=3, after=after)):
             sizes.append(len(page.batches))
             seen += [(batch.created_at, batch.batch_id) for batch in page.batches]
-            after = page.after
         assert sizes == [3, 3, 3, 3]
         assert {batch_id for _, batch_id in seen} == set(created)
         times = [created_at for created_at, _ in seen]

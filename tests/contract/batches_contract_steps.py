@@ -11,6 +11,7 @@ from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Done, Failed, Outcome, Record, RecordStatus, Report, Result, Retry
 from gristmill.domain.versions import Step
 from gristmill.ports.database import Database
+from tests.contract.walks import pages
 from tests.support import builders
 
 MAX_ATTEMPTS = 4  # Three retries after the first attempt: the policy every contract run uses.
@@ -71,13 +72,11 @@ async def fail_until_spent(
 async def records_of(database: Database, batch_id: UUID, *, limit: int = 1000, **chosen: Any) -> list[Record]:
     """All records of the batch in order of item_id, over as many pages as it takes."""
     records: list[Record] = []
-    after = None
-    while True:
-        page = await database.batches.get_processing_results(batch_id, limit=limit, after=after, **chosen)
+    async for page in pages(
+        lambda after: database.batches.get_processing_results(batch_id, limit=limit, after=after, **chosen)
+    ):
         records += page.records
-        if page.after is None:
-            return records
-        after = page.after
+    return records
 
 
 async def get(database: Database, batch_id: UUID, item_id: str) -> Record:
@@ -131,13 +130,9 @@ def claimed_elsewhere(batch_id: UUID, item_id: str) -> Record:
 
 async def all_batch_ids(database: Database) -> list[UUID]:
     found: list[UUID] = []
-    after = None
-    while True:
-        page = await database.batches.list_batches(limit=100, after=after)
+    async for page in pages(lambda after: database.batches.list_batches(limit=100, after=after)):
         found += [batch.batch_id for batch in page.batches]
-        if page.after is None:
-            return found
-        after = page.after
+    return found
 
 
 async def check_all(database: Database) -> None:

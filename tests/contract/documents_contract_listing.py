@@ -10,6 +10,7 @@ from gristmill.domain.document import Collection
 from gristmill.ports.database import Database
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError
 from tests.contract import documents_contract_steps as steps
+from tests.contract.walks import pages
 from tests.support import builders
 from tests.support.clocks import ManualClock
 
@@ -79,12 +80,12 @@ class DocumentListContract:
     @pytest.mark.parametrize("limit", [1, 4, 5, 15, 100])
     async def test_pages_hold_every_document_once(self, database: Database, limit: int):
         await _library(database)
-        seen, sizes, after = [], [], None
-        while not sizes or after is not None:
-            page = await database.documents.list_documents("papers", limit=limit, after=after)
+        seen, sizes = [], []
+        async for page in pages(
+            lambda after: database.documents.list_documents("papers", limit=limit, after=after)
+        ):
             sizes.append(len(page.documents))
             seen += [document.source for document in page.documents]
-            after = page.after
         assert seen == SOURCES
         assert sizes == [limit] * (15 // limit) + [15 % limit] * (15 % limit > 0)
 
@@ -194,11 +195,9 @@ async def _library(database: Database) -> None:
 
 async def _all(database: Database, collection: str | None = None, *, limit: int = 100, **chosen: str) -> list:
     documents: list = []
-    after = None
-    while True:
-        page = await database.documents.list_documents(collection, limit=limit, after=after, **chosen)
+    async for page in pages(
+        lambda after: database.documents.list_documents(collection, limit=limit, after=after, **chosen)
+    ):
         assert isinstance(page.documents, Sequence)
         documents += page.documents
-        if page.after is None:
-            return documents
-        after = page.after
+    return documents
