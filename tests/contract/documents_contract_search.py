@@ -39,6 +39,16 @@ class SearchContract:
         steps.check_leg(legs.text, steps.bm25(CORPUS, words), tolerance=TEXT_TOLERANCE)
         assert list(legs.vector) == []
 
+    async def test_staged_replaced_and_deleted_versions_count_for_nothing(self, database: Database):
+        await steps.open_papers(database)
+        gone, old = builders.version("gone", ["bolt x1", "nut"]), builders.version("ru", ["bolt bolt"])
+        await steps.show(database, gone, old)
+        await steps.show(database, *CORPUS)
+        await database.documents.delete_documents([gone.document_id])
+        await steps.stage(database, builders.version("later", ["bolt", "nut bolt"]))
+        legs = await steps.search(database, "bolt nut")
+        steps.check_leg(legs.text, steps.bm25(CORPUS, "bolt nut"), tolerance=TEXT_TOLERANCE)
+
     async def test_other_collections_count_for_nothing(self, database: Database):
         await steps.open_papers(database, "papers", "books")
         elsewhere = [
