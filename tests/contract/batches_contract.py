@@ -13,11 +13,13 @@ from tests.contract import batches_contract_steps as steps
 from tests.contract.batches_contract_claims import ClaimsContract
 from tests.contract.batches_contract_cleanup import CleanupContract
 from tests.contract.batches_contract_endings import CancelContract, EndingContract
+from tests.contract.batches_contract_events import EventsContract
 from tests.contract.batches_contract_figures import (
     ErrorGroupsContract,
     ProgressContract,
     StatisticsContract,
 )
+from tests.contract.batches_contract_holds import HoldsContract
 from tests.contract.batches_contract_leases import LeasesContract
 from tests.contract.batches_contract_life import LifeContract
 from tests.contract.batches_contract_listing import BatchListContract, ResultsContract
@@ -35,6 +37,8 @@ class BatchesContract(
     RetryContract,
     CancelContract,
     EndingContract,
+    EventsContract,
+    HoldsContract,
     StatusViewContract,
     ProgressContract,
     ErrorGroupsContract,

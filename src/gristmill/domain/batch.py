@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from gristmill.domain.hold import NOT_HELD, Hold
 from gristmill.domain.record import RecordStatus
 
 MESSAGE_CHARACTERS = 500
@@ -62,6 +63,7 @@ class Batch:
     completed_at: datetime | None
     submitter: str | None
     options: Mapping[str, object]
+    hold: Hold = NOT_HELD
 
     @property
     def ended(self) -> bool:

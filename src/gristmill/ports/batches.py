@@ -14,6 +14,7 @@ from typing import Protocol
 from uuid import UUID
 
 from gristmill.domain.batch import Batch, BatchStatusView, Counters, NewBatch
+from gristmill.domain.events import BatchEnded
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Item, Record, RecordStatus, Refusal, Report
 
@@ -150,14 +151,15 @@ class Batches(Protocol):
         """Claim up to ``limit`` due records (pending, next_attempt_at reached) in claim order.
 
         No two claimers get the same record. A batch whose first record is claimed becomes processing. The
-        records of a call share one claim id. Records of batches that ended or were stopped are not claimed.
+        records of a call share one claim id. Records of batches that ended, were stopped or are held
+        (``domain.hold``) are not claimed.
         """
         ...
 
     async def next_due(
         self, *, kinds: Collection[str] | None = None, batch_id: UUID | None = None
     ) -> datetime | None:
-        """When the earliest pending record is due, None without any."""
+        """When the earliest pending record is due, those of a held batch not before its ``hold.until``; None without any."""
         ...
 
     async def record_stages(
@@ -171,6 +173,7 @@ class Batches(Protocol):
 
         Returns the refused ones with the row they met, in the order given. A report of an unknown record is
         inserted, if its batch exists; else refused with ``met`` None. Same report twice: the second is refused.
+        What is not refused changes the hold of its batch by ``hold.after``, in the order given.
         """
         ...
 
@@ -189,8 +192,8 @@ class Batches(Protocol):
     ) -> int:
         """Reopen failed records in the batch's next round, which returns to processing; 0 changes nothing.
 
-        Of the categories named (default: all). Those of a permanent category only with ``permanent``.
-        Raises BatchNotFoundError.
+        Of the categories named (default: all). Those of a permanent category only with ``permanent``. A hold
+        of the batch ends. Raises BatchNotFoundError.
         """
         ...
 
@@ -203,11 +206,22 @@ class Batches(Protocol):
         ...
 
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
-        """End every batch (of those given) that may end (``domain.batch.may_end``); returns those it ended."""
+        """End every batch (of those given) that may end (``domain.batch.may_end``); returns those it ended.
+
+        The event of each end is stored with it.
+        """
+        ...
+
+    async def pending_events(self, *, limit: int) -> Sequence[BatchEnded]:
+        """Events that nobody has been told of, oldest first."""
+        ...
+
+    async def events_delivered(self, event_ids: Collection[UUID]) -> None:
+        """Listeners know of these; unknown ids and those delivered before are left alone."""
         ...
 
     async def cleanup_old_records(self, older_than: timedelta, *, apply: bool) -> Cleanup:
-        """Delete batches that ended longer ago than this, with their records; nothing else.
+        """Delete batches that ended longer ago than this, with their records and delivered events; nothing else.
 
         ``apply=False`` only counts.
         """

@@ -1,5 +1,6 @@
 """Time, injected so that tests need not wait."""
 
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -9,7 +10,14 @@ class Clock(Protocol):
         """The present, aware and in UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Seconds that only ever go forward, whatever happens to the clock on the wall."""
+        ...
+
 
 class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()

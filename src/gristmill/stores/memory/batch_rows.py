@@ -6,6 +6,7 @@ from uuid import UUID
 
 from gristmill.domain import moves
 from gristmill.domain.batch import Batch
+from gristmill.domain.events import BatchEnded
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.domain.retry import RetryPolicy
 from gristmill.domain.versions import WriteIds
@@ -23,6 +24,8 @@ class BatchRows:
         self._batches: dict[UUID, Batch] = {}
         self._records: dict[UUID, dict[str, Record]] = {}
         self._workers: dict[str, Worker] = {}
+        self._events: dict[UUID, BatchEnded] = {}
+        self._delivered: set[UUID] = set()
 
     def _write(self) -> moves.Write:
         return moves.Write(now=self._clock.now(), write_id=self._write_ids.draw())

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from gristmill.domain import moves
+from gristmill.domain import hold, moves
 from gristmill.domain.batch import (
     Batch,
     BatchStatus,
@@ -13,11 +13,13 @@ from gristmill.domain.batch import (
     computed_status,
     may_end,
 )
+from gristmill.domain.events import BatchEnded, batch_ended
 from gristmill.domain.failures import FailureCategory, is_permanent
 from gristmill.domain.identity import checked_item_id
 from gristmill.domain.record import (
     OPEN_STATUSES,
     Item,
+    Outcome,
     Record,
     RecordStatus,
     Refusal,
@@ -107,7 +109,7 @@ class MemoryBatches(BatchViews):
         batch_id: UUID | None = None,
     ) -> Sequence[Record]:
         now = self._clock.now()
-        due = [record for record in self._claimable(kinds, batch_id) if record.next_attempt_at <= now]
+        due = [record for record in self._claimable(kinds, batch_id) if self._due_at(record) <= now]
         chosen = sorted(due, key=claim_order)[:limit]
         claim_id = uuid4().hex
         claimed = self._put(
@@ -132,7 +134,11 @@ class MemoryBatches(BatchViews):
     async def next_due(
         self, *, kinds: Collection[str] | None = None, batch_id: UUID | None = None
     ) -> datetime | None:
-        return min((record.next_attempt_at for record in self._claimable(kinds, batch_id)), default=None)
+        return min((self._due_at(record) for record in self._claimable(kinds, batch_id)), default=None)
+
+    def _due_at(self, record: Record) -> datetime:
+        until = self._batches[record.batch_id].hold.until
+        return record.next_attempt_at if until is None else max(record.next_attempt_at, until)
 
     async def record_stages(
         self, records: Sequence[Record], *, stage: str, progress: int
@@ -153,8 +159,14 @@ class MemoryBatches(BatchViews):
                 continue
             held = met if met is not None and met.claim == claimed.claim else claimed
             settled[key] = moves.settle(held, report.outcome, self._policy, self._write())
+            self._hold(claimed.batch_id, report.outcome)
         self._put(settled.values())
         return refused
+
+    def _hold(self, batch_id: UUID, outcome: Outcome) -> None:
+        batch, pause = self._batches[batch_id], self._policy.snooze_seconds
+        held = hold.after(batch.hold, outcome, now=self._clock.now(), pause_seconds=pause)
+        self._batches[batch_id] = replace(batch, hold=held)
 
     async def release_records(self, records: Sequence[Record]) -> int:
         return len(self._put_held(records, lambda held: moves.release(held, self._write())))
@@ -186,6 +198,7 @@ class MemoryBatches(BatchViews):
                 completed_at=None,
                 cancel_requested=False,
                 error_message=None,
+                hold=hold.NOT_HELD,
             )
         return len(chosen)
 
@@ -210,10 +223,19 @@ class MemoryBatches(BatchViews):
             batch = self._batch(batch_id)
             found = summaries.counters(self._records[batch_id].values())
             if may_end(batch, found):
-                status = computed_status(batch, found)
-                self._change(batch, status=status, completed_at=self._clock.now())
+                status, now = computed_status(batch, found), self._clock.now()
+                event = batch_ended(batch, found, status=status, now=now)
+                self._events[event.event_id] = event
+                self._change(batch, status=status, completed_at=now, hold=hold.NOT_HELD)
                 ended.append(self._batch(batch_id))
         return ended
+
+    async def pending_events(self, *, limit: int) -> Sequence[BatchEnded]:
+        waiting = (event for event in self._events.values() if event.event_id not in self._delivered)
+        return sorted(waiting, key=lambda event: (event.ended_at, event.event_id))[:limit]
+
+    async def events_delivered(self, event_ids: Collection[UUID]) -> None:
+        self._delivered.update(event_ids)
 
     async def cleanup_old_records(self, older_than: timedelta, *, apply: bool) -> Cleanup:
         before = self._clock.now() - older_than
@@ -222,6 +244,9 @@ class MemoryBatches(BatchViews):
         if apply:
             for batch_id in old:
                 del self._batches[batch_id], self._records[batch_id]
+            known = (event for event in self._events.values() if event.batch_id in old)
+            for event_id in [event.event_id for event in known if event.event_id in self._delivered]:
+                del self._events[event_id]
         return found
 
 

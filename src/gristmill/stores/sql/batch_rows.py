@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select, update
 
 from gristmill.domain.batch import Batch, BatchStatus, Counters, NewBatch
+from gristmill.domain.failures import FailureCategory
+from gristmill.domain.hold import NOT_HELD, Hold
 from gristmill.domain.record import RecordStatus
 from gristmill.ports.errors import BatchNotFoundError
 from gristmill.stores.sql.columns import storable
@@ -56,7 +58,33 @@ def batch_of(row: Row[Any]) -> Batch:
         completed_at=row.completed_at,
         submitter=row.submitter,
         options=row.options,
+        hold=hold_of(row),
     )
+
+
+def hold_of(row: Row[Any]) -> Hold:
+    if not row.hold_streak:
+        return NOT_HELD
+    return Hold(
+        streak=row.hold_streak,
+        cause=FailureCategory(row.hold_cause),
+        since=row.held_since,
+        until=row.held_until,
+        reason=row.hold_reason,
+    )
+
+
+def hold_values(hold: Hold) -> dict[str, Any]:
+    return {
+        "hold_streak": hold.streak,
+        "hold_cause": None if hold.cause is None else hold.cause.value,
+        "held_since": hold.since,
+        "held_until": hold.until,
+        "hold_reason": None if hold.reason is None else storable(hold.reason),
+    }
+
+
+NO_HOLD = hold_values(NOT_HELD)
 
 
 def values_of(new: NewBatch, now: datetime) -> dict[str, Any]:
@@ -76,6 +104,7 @@ def values_of(new: NewBatch, now: datetime) -> dict[str, Any]:
         "cancel_requested": False,
         "submitter": new.submitter,
         "options": new.options,
+        **NO_HOLD,
         **{status.value: 0 for status in RecordStatus},
         "max_retries": 0,
         "completed_microseconds": 0,

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from gristmill.domain import moves
 from gristmill.domain.batch import Batch, BatchStatusView, NewBatch
+from gristmill.domain.events import BatchEnded
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Item, Record, RecordStatus, Refusal, Report
 from gristmill.domain.retry import RetryPolicy
@@ -31,6 +32,7 @@ from gristmill.stores.sql import (
     endings,
     leases,
     listings,
+    outbox,
     outcomes,
     reopening,
     submission,
@@ -96,7 +98,7 @@ class SqlBatches:
         return await self._connections.run_write(
             lambda connection: claims.claim_records(
                 connection,
-                due.choice(connection, kinds, batch_id),
+                due.choices(connection, kinds, batch_id, now=self._clock.now()),
                 limit=limit,
                 worker_id=worker_id,
                 claim_id=uuid4().hex,
@@ -108,7 +110,7 @@ class SqlBatches:
         self, *, kinds: Collection[str] | None = None, batch_id: UUID | None = None
     ) -> datetime | None:
         return await self._connections.run_read(
-            lambda connection: due.next_due(connection, due.choice(connection, kinds, batch_id))
+            lambda connection: due.next_due(connection, kinds, batch_id, now=self._clock.now())
         )
 
     async def record_stages(
@@ -157,6 +159,14 @@ class SqlBatches:
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
         return await self._connections.run_write(
             lambda connection: endings.end_batches(connection, batch_ids, now=self._clock.now())
+        )
+
+    async def pending_events(self, *, limit: int) -> Sequence[BatchEnded]:
+        return await self._connections.run_read(partial(outbox.pending, limit=limit))
+
+    async def events_delivered(self, event_ids: Collection[UUID]) -> None:
+        await self._connections.run_write(
+            lambda connection: outbox.delivered(connection, event_ids, now=self._clock.now())
         )
 
     async def cleanup_old_records(self, older_than: timedelta, *, apply: bool) -> Cleanup:

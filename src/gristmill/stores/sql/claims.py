@@ -1,16 +1,18 @@
 """Handing due records to a worker: one statement picks, marks and returns them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, Row, Text, bindparam, case, func, or_, select, update
 
 from gristmill.domain.batch import BatchStatus
 from gristmill.domain.moves import Write
 from gristmill.domain.record import QUEUED, Record, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.due import Choice, first_due, make_due
+from gristmill.stores.sql.due import Choice, first_due, make_due, shares
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.sqlite import ROW_TEXT
@@ -18,22 +20,31 @@ from gristmill.stores.sql.tables import batches, records
 
 
 def claim_records(
-    connection: Connection, chosen: Choice, *, limit: int, worker_id: str, claim_id: str, write: Write
+    connection: Connection,
+    chosen: Sequence[Choice],
+    *,
+    limit: int,
+    worker_id: str,
+    claim_id: str,
+    write: Write,
 ) -> list[Record]:
-    if not chosen.kinds or limit < 1:
+    asked = [each for each in chosen if each.kinds]
+    if not asked or limit < 1:
         return []
-    make_due(connection, chosen, now=write.now, limit=limit)
+    for each in asked:
+        make_due(connection, each, now=write.now, limit=limit)
     now = instant(write.now)
     parameters = {
-        "most": limit,
         "by_worker": worker_id,
         "by_claim": claim_id,
         "at": now,
         "at_stamp": write.stamp,
         "write": f"{write.write_id}.",
-        **chosen.parameters,
     }
-    rows = _claim(*chosen.shape).execute(connection, parameters).all()
+    rows: list[Row[Any]] = []
+    for each, most in shares(connection, asked, limit=limit):
+        claim = _claim(*each.shape)
+        rows += claim.execute(connection, {**parameters, "most": most, **each.parameters}).all()
     for batch_id, claimed in Counter(row.batch_id for row in rows).items():
         _START.execute(connection, {"of_batch": batch_id, "claimed": claimed, "at": now})
     return [record_of(row) for row in sorted(rows, key=lambda row: (row.claim_order, row.record_id))]

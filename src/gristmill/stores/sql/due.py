@@ -4,6 +4,7 @@ A pending record is marked as due when its time has come, so that those that wai
 again. Each kind is asked for by itself, because an index has one order only.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,9 @@ _MADE_DUE = 1_000
 # Of more due records than this, any time that has passed is as good as the earliest.
 _MOST_DUE_READ = 1_000
 
+# While a batch is held, so many others are asked; of more, the oldest.
+_MOST_OPEN_READ = 1_000
+
 # A batch that ended or is being stopped can still get records back, from a claim that had been lost.
 _IN_OPEN_BATCH = exists().where(
     batches.c.batch_id == records.c.batch_id,
@@ -60,11 +64,35 @@ class Choice:
         return named if self.batch_id is None else named | {"of_batch": self.batch_id.bytes}
 
 
-def choice(connection: Connection, kinds: Collection[str] | None, batch_id: UUID | None) -> Choice:
+def choices(
+    connection: Connection, kinds: Collection[str] | None, batch_id: UUID | None, *, now: datetime
+) -> list[Choice]:
+    """Where claims may take from: all batches at once or the one named, but none that is held.
+
+    While any is held, the others are asked one by one, so that nobody reads past a million held records.
+    """
+    names = _names(connection, kinds)
+    held = _held(connection, now)
+    if batch_id is not None:
+        return [] if batch_id in held else [Choice(names, batch_id)]
+    if not held:
+        return [Choice(names, None)]
+    rows = _OPEN_BATCHES.execute(connection, {"most_open": _MOST_OPEN_READ})
+    others = (UUID(bytes=row.batch_id) for row in rows)
+    return [Choice(names, other) for other in others if other not in held]
+
+
+def _names(connection: Connection, kinds: Collection[str] | None) -> tuple[str, ...]:
     if kinds is None:
         rows = [*_KINDS_DUE.execute(connection, {}), *_KINDS_WAITING.execute(connection, {})]
         kinds = {row.kind for row in rows}
-    return Choice(tuple(sorted(set(kinds))), batch_id)
+    return tuple(sorted(set(kinds)))
+
+
+def _held(connection: Connection, now: datetime) -> dict[UUID, datetime]:
+    """Held batches, and until when."""
+    rows = _HELD.execute(connection, {"at": instant(now)})
+    return {UUID(bytes=row.batch_id): moment(row.held_until) for row in rows}
 
 
 def make_due(connection: Connection, chosen: Choice, *, now: datetime, limit: int) -> None:
@@ -73,11 +101,41 @@ def make_due(connection: Connection, chosen: Choice, *, now: datetime, limit: in
     _make_due(*chosen.shape).execute(connection, {"by": instant(now), **most, **chosen.parameters})
 
 
-def next_due(connection: Connection, chosen: Choice) -> datetime | None:
+def next_due(
+    connection: Connection, kinds: Collection[str] | None, batch_id: UUID | None, *, now: datetime
+) -> datetime | None:
+    names = _names(connection, kinds)
+    found = [_next_of(connection, each) for each in choices(connection, names, batch_id, now=now)]
+    for held, until in _held(connection, now).items():
+        if batch_id in {None, held}:
+            earliest = _next_of(connection, Choice(names, held))
+            found.append(None if earliest is None else max(earliest, until))
+    return min((each for each in found if each is not None), default=None)
+
+
+def _next_of(connection: Connection, chosen: Choice) -> datetime | None:
     if not chosen.kinds:
         return None
     earliest = _next_due(*chosen.shape).execute(connection, chosen.parameters).scalar()
     return None if earliest is None else moment(earliest)
+
+
+def shares(connection: Connection, chosen: Sequence[Choice], *, limit: int) -> list[tuple[Choice, int]]:
+    """How many of the first ``limit`` due records belong to each."""
+    if len(chosen) == 1:
+        return [(chosen[0], limit)]
+    due = [
+        (row.claim_order, row.record_id, place)
+        for place, each in enumerate(chosen)
+        for row in _due_records(*each.shape).execute(connection, each.parameters | {"most": limit})
+    ]
+    counts = Counter(place for _, _, place in sorted(due)[:limit])
+    return [(chosen[place], count) for place, count in counts.items()]
+
+
+@lru_cache
+def _due_records(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape, see Choice)
+    return RawStatement(select(first_due(kinds, in_batch)))
 
 
 def first_due(kinds: int, in_batch: bool) -> Subquery:  # noqa: FBT001 (a shape, see Choice)
@@ -154,5 +212,14 @@ def _kinds_where(condition: ColumnElement[bool]) -> RawStatement:
     return RawStatement(select(kinds.c.kind).where(kinds.c.kind.is_not(None)))
 
 
+_HELD = RawStatement(
+    select(batches.c.batch_id, batches.c.held_until).where(batches.c.held_until > bindparam("at"))
+)
+_OPEN_BATCHES = RawStatement(
+    select(batches.c.batch_id)
+    .where(batches.c.completed_at.is_(None), batches.c.pending > 0)
+    .order_by(batches.c.created_at)
+    .limit(bindparam("most_open"))
+)
 _KINDS_DUE = _kinds_where(DUE)
 _KINDS_WAITING = _kinds_where(WAITING)

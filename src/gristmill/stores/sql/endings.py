@@ -7,14 +7,16 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, func, select, update
 
 from gristmill.domain.batch import Batch, computed_status, may_end
+from gristmill.domain.events import batch_ended
 from gristmill.domain.moves import Write
 from gristmill.domain.record import OPEN_STATUSES, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.ports.batches import Cleanup
-from gristmill.stores.sql import batch_rows
+from gristmill.stores.sql import batch_rows, outbox
+from gristmill.stores.sql.batch_rows import NO_HOLD
 from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.record_store import changed_in_bulk
-from gristmill.stores.sql.tables import batches, error_types, failures, records
+from gristmill.stores.sql.tables import batches, error_types, events, failures, records
 from gristmill.stores.sql.tally import Tally
 
 
@@ -77,8 +79,11 @@ def end_batches(connection: Connection, batch_ids: Collection[UUID] | None, *, n
     for row in connection.execute(candidates).all():
         batch, counters = batch_rows.batch_of(row), batch_rows.counters_of(row)
         if may_end(batch, counters):
-            status = computed_status(batch, counters).value
-            batch_rows.change(connection, batch.batch_id, now=now, status=status, completed_at=now)
+            status = computed_status(batch, counters)
+            outbox.store(connection, batch_ended(batch, counters, status=status, now=now))
+            batch_rows.change(
+                connection, batch.batch_id, now=now, status=status.value, completed_at=now, **NO_HOLD
+            )
             ended.append(batch.batch_id)
     return [batch_rows.batch_of(batch_rows.row_of(connection, batch_id)) for batch_id in ended]
 
@@ -93,7 +98,11 @@ def count_old(connection: Connection, older_than: timedelta, *, now: datetime) -
 def delete_old(connection: Connection, older_than: timedelta, *, now: datetime) -> Cleanup:
     found = count_old(connection, older_than, now=now)
     old = batches.c.completed_at < now - older_than
+    of_old = select(batches.c.batch_id).where(old)
     for table in (records, failures, error_types):
-        connection.execute(delete(table).where(table.c.batch_id.in_(select(batches.c.batch_id).where(old))))
+        connection.execute(delete(table).where(table.c.batch_id.in_(of_old)))
+    connection.execute(
+        delete(events).where(events.c.batch_id.in_(of_old), events.c.delivered_at.is_not(None))
+    )
     connection.execute(delete(batches).where(old))
     return found

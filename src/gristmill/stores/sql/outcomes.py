@@ -10,6 +10,7 @@ from gristmill.domain.record import Record, RecordStatus, Refusal, Report
 from gristmill.domain.retry import RetryPolicy
 from gristmill.stores.sql import changes, record_store
 from gristmill.stores.sql.changes import Changes
+from gristmill.stores.sql.holds import Holds
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
 
@@ -20,6 +21,7 @@ def apply_reports(
     found = changes.find(connection, [report.record for report in reports])
     known = _known_batches(connection, found)
     refused: list[Refusal] = []
+    holds = Holds(connection, pause_seconds=policy.snooze_seconds)
     for report in reports:
         claimed = report.record
         change = found[claimed.batch_id, claimed.item_id]
@@ -32,7 +34,9 @@ def apply_reports(
         else:
             change.after = moves.settle(claimed, report.outcome, policy, draw())
             change.replaces = True
+        holds.note(claimed.batch_id, report.outcome, now=change.after.updated_at)
     changes.write(connection, found.values())
+    holds.write()
     return refused
 
 

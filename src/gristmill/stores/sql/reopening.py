@@ -11,6 +11,7 @@ from gristmill.domain.moves import Write
 from gristmill.domain.record import QUEUED, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql import batch_rows
+from gristmill.stores.sql.batch_rows import NO_HOLD
 from gristmill.stores.sql.columns import instant, moment
 from gristmill.stores.sql.record_store import changed_in_bulk
 from gristmill.stores.sql.tables import error_types, records
@@ -43,6 +44,7 @@ def retry_failed(
             cancel_requested=False,
             error_message=None,
             last_ended_at=_last_end(connection, batch_id),
+            **NO_HOLD,
         )
     return reopened
 

@@ -48,6 +48,12 @@ batches = Table(
     Column("completed_at", Instant),
     Column("submitter", Text),
     Column("options", Json, nullable=False),
+    # Whether one common cause holds it (``domain.hold``).
+    Column("hold_streak", Integer, nullable=False, server_default="0"),
+    Column("hold_cause", Text),
+    Column("held_since", Instant),
+    Column("held_until", Instant),
+    Column("hold_reason", Text),
     # What follows is derived from the records, in the transactions that change them (protocol B1).
     Column("pending", BigInteger, nullable=False),
     Column("processing", BigInteger, nullable=False),
@@ -61,6 +67,7 @@ batches = Table(
 )
 Index("ix_batches_created", batches.c.created_at.desc(), batches.c.batch_id)
 Index("ix_batches_open", batches.c.batch_id, sqlite_where=batches.c.completed_at.is_(None))
+Index("ix_batches_held", batches.c.held_until, sqlite_where=batches.c.held_until.is_not(None))
 Index("ix_batches_completed", batches.c.completed_at, sqlite_where=batches.c.completed_at.is_not(None))
 
 records = Table(
@@ -190,6 +197,19 @@ Index(
     error_types.c.message,
 )
 Index("ix_error_types_latest", error_types.c.batch_id, error_types.c.latest_at)
+
+# The outbox: ends of batches that listeners are to be told of, written with the end (protocol B2).
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", Id, primary_key=True),
+    Column("batch_id", Id, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("body", Json, nullable=False),
+    Column("delivered_at", Instant),
+)
+Index("ix_events_pending", events.c.ended_at, events.c.event_id, sqlite_where=events.c.delivered_at.is_(None))
+Index("ix_events_batch", events.c.batch_id)
 
 workers = Table(
     "workers",

@@ -1,0 +1,60 @@
+"""The outbox: events stored with what they tell of, until listeners know of them."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from gristmill.domain.batch import BatchStatus, Counters
+from gristmill.domain.events import BatchEnded
+from gristmill.stores.sql.tables import events
+
+
+def store(connection: Connection, event: BatchEnded) -> None:
+    row = {
+        "event_id": event.event_id,
+        "batch_id": event.batch_id,
+        "ended_at": event.ended_at,
+        "body": {
+            "round": event.round,
+            "kind": event.kind,
+            "name": event.name,
+            "collection": event.collection,
+            "status": event.status.value,
+            "counters": asdict(event.counters),
+            "error_message": event.error_message,
+        },
+    }
+    # One event a round: an end that is there has been told, or will be.
+    connection.execute(insert(events).values(row).on_conflict_do_nothing())
+
+
+def pending(connection: Connection, *, limit: int) -> list[BatchEnded]:
+    waiting = select(events).where(events.c.delivered_at.is_(None))
+    oldest_first = waiting.order_by(events.c.ended_at, events.c.event_id).limit(limit)
+    return [_event_of(row) for row in connection.execute(oldest_first)]
+
+
+def delivered(connection: Connection, event_ids: Collection[UUID], *, now: datetime) -> None:
+    is_pending = events.c.event_id.in_(event_ids) & events.c.delivered_at.is_(None)
+    connection.execute(update(events).where(is_pending).values(delivered_at=now))
+
+
+def _event_of(row: Row[Any]) -> BatchEnded:
+    body = row.body
+    return BatchEnded(
+        event_id=row.event_id,
+        batch_id=row.batch_id,
+        round=body["round"],
+        kind=body["kind"],
+        name=body["name"],
+        collection=body["collection"],
+        status=BatchStatus(body["status"]),
+        counters=Counters(**body["counters"]),
+        error_message=body["error_message"],
+        ended_at=row.ended_at,
+    )
