@@ -36,7 +36,7 @@ bench: $(VENV)/.dev ## measure speed and answers; writes bench/results/
 	$(BIN)/python -m bench.run
 
 soak: $(VENV)/.dev ## the slow, long versions of the tests
-	GRISTMILL_TEST_SOAK=1 $(BIN)/python -m pytest tests/acceptance
+	GRISTMILL_TEST_SOAK=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/acceptance
 
 mutants: $(VENV)/.dev ## plant defects in the SQLite adapter; each must turn the suite red
 	$(BIN)/python -m tests.mutants.run

@@ -61,6 +61,13 @@ class Settings(BaseSettings):
         2.0, ge=0, le=3_600, description="Wait before the first retry; then x4 each."
     )
 
+    snooze_seconds: float = Field(
+        30.0, gt=0, le=3_600, description="Wait before what no item is to blame for is tried again."
+    )
+    lease_seconds: float = Field(
+        30.0, ge=1, le=3_600, description="A worker silent for so long loses what it holds."
+    )
+
     search_fusion: Fusion = Field(Fusion.RELATIVE, description="How hybrid search joins its legs.")
     search_text_weight: float = Field(TEXT_WEIGHT, ge=0, le=1, description="Weight of the text leg.")
     search_vector_weight: float = Field(VECTOR_WEIGHT, ge=0, le=1, description="Weight of the vector leg.")

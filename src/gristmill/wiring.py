@@ -1,12 +1,15 @@
 """The one place that picks adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from gristmill import embedders
 from gristmill.domain.retry import RetryPolicy
+from gristmill.engine.announce import Listener
 from gristmill.engine.core import Core, SearchOptions
+from gristmill.engine.worker import WorkerOptions
 from gristmill.executors.local import LocalExecutor
 from gristmill.extractors import FileExtractor
 from gristmill.pipeline.chunk import SemanticChunker
@@ -22,6 +25,7 @@ from gristmill.settings import Settings
 from gristmill.stores.sql.database import SqlDatabase
 
 PROCESSORS = "gristmill.processors"
+LISTENERS = "gristmill.listeners"
 
 
 def build(
@@ -36,7 +40,11 @@ def build(
     Nothing is opened or started yet. Raises ConfigurationError for a processor that cannot be loaded.
     """
     clock = clock or SystemClock()
-    policy = RetryPolicy(max_retries=settings.max_retries, first_delay_seconds=settings.retry_delay_seconds)
+    policy = RetryPolicy(
+        max_retries=settings.max_retries,
+        first_delay_seconds=settings.retry_delay_seconds,
+        snooze_seconds=settings.snooze_seconds,
+    )
     database = database or SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
     executor = executor or LocalExecutor(settings.workers)
     recipe = _recipe(settings)
@@ -55,6 +63,8 @@ def build(
             text_weight=settings.search_text_weight,
             vector_weight=settings.search_vector_weight,
         ),
+        worker=WorkerOptions(lease_seconds=settings.lease_seconds),
+        listeners=_registered_listeners(),
     )
 
 
@@ -83,6 +93,7 @@ def _documents_processor(
             memory_limit_bytes=settings.item_memory_bytes,
         ),
         limits=ItemLimits(settings.item_timeout_seconds, settings.item_memory_bytes),
+        snooze_seconds=settings.snooze_seconds,
     )
 
 
@@ -90,12 +101,27 @@ def _registered_processors() -> Mapping[str, Processor]:
     """Processors of other packages: each entry point names a callable that returns one."""
     found: dict[str, Processor] = {}
     for point in entry_points(group=PROCESSORS):
-        try:
+        with _loading("Processor", point):
             processor = point.load()()
             found[processor.kind] = processor
-        except Exception as error:
-            raise ConfigurationError(
-                f"Processor '{point.name}' of entry point {point.value} cannot be loaded: "
-                f"{type(error).__name__}: {error}. Mend or uninstall its package."
-            ) from error
     return found
+
+
+def _registered_listeners() -> list[Listener]:
+    """Listeners of other packages: each entry point names a function that takes a BatchEnded."""
+    found: list[Listener] = []
+    for point in entry_points(group=LISTENERS):
+        with _loading("Listener", point):
+            found.append(point.load())
+    return found
+
+
+@contextmanager
+def _loading(what: str, point: EntryPoint) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ConfigurationError(
+            f"{what} '{point.name}' of entry point {point.value} cannot be loaded: "
+            f"{type(error).__name__}: {error}. Mend or uninstall its package."
+        ) from error

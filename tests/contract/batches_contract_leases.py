@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import EXTRACTING, QUEUED, Done, RecordStatus, Report
+from gristmill.domain.record import EXTRACTING, QUEUED, SUSPECT, Done, RecordStatus, Report
 from gristmill.domain.versions import Step
 from gristmill.ports.database import Database
 from tests.contract import batches_contract_steps as steps
@@ -16,7 +16,15 @@ class LeasesContract:
     async def test_worker_is_kept_as_given(self, database: Database, clock: ManualClock):
         workers = [
             builders.worker("w1", clock.now()),
-            builders.worker("w2", clock.now(), host_id="хост", boot_id="b", pid=2**22, process_started=1.5),
+            builders.worker(
+                "w2",
+                clock.now(),
+                host_id="хост",
+                boot_id="b",
+                pid=2**22,
+                process_started=1.5,
+                lease_seconds=2.5,
+            ),
         ]
         for worker in workers:
             await database.batches.renew_lease(worker)
@@ -60,6 +68,34 @@ class LeasesContract:
         assert stored.last_error_at == clock.now()
         assert stored.next_attempt_at > clock.now()
         assert await steps.claim(database) == []
+
+    async def test_of_several_begun_by_a_gone_worker_none_is_charged(
+        self, database: Database, clock: ManualClock
+    ):
+        batch_id = await steps.submit(database, "a", "b", "c")
+        await database.batches.renew_lease(builders.worker("w1", clock.now()))
+        first, second, _ = await steps.claim(database)
+        await database.batches.record_stages([first, second], stage=EXTRACTING, progress=10)
+        taken = await database.batches.take_back("w1", renewed_at=clock.now())
+        assert {record.attempts for record in taken} == {0}
+        stages = {r.item_id: r.stage for r in await steps.records_of(database, batch_id)}
+        assert stages == {"a": SUSPECT, "b": SUSPECT, "c": QUEUED}
+        claimed = await steps.claim(database)
+        assert {record.item_id: record.stage for record in claimed} == stages
+        assert {record.attempts for record in claimed} == {1}
+        await database.batches.take_back("w1", renewed_at=clock.now())
+        assert {r.item_id: r.stage for r in await steps.records_of(database, batch_id)} == stages
+
+    async def test_only_one_begun_by_a_gone_worker_is_charged_whatever_else_it_held(
+        self, database: Database, clock: ManualClock
+    ):
+        batch_id = await steps.submit(database, "a", "b", "c")
+        await database.batches.renew_lease(builders.worker("w1", clock.now()))
+        first, *_ = await steps.claim(database)
+        await database.batches.record_stages([first], stage=EXTRACTING, progress=10)
+        await database.batches.take_back("w1", renewed_at=clock.now())
+        attempts = {r.item_id: r.attempts for r in await steps.records_of(database, batch_id)}
+        assert attempts == {"a": 1, "b": 0, "c": 0}
 
     async def test_item_that_kills_every_worker_ends_as_crashed(self, database: Database, clock: ManualClock):
         batch_id = await steps.submit(database, "killer", "neighbour")

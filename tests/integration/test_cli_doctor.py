@@ -1,6 +1,7 @@
 """What the doctor says of a database, on a clock that the test moves."""
 
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gristmill import settings, wiring
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Failed, Report
-from gristmill.engine.liveness import LEASE, submitter_is_gone, submitter_text, this_process
+from gristmill.engine.liveness import LEASE_SECONDS, submitter_is_gone, submitter_text, this_process
 from gristmill.engine.submit import submit
 from gristmill.insights import doctor
 from gristmill.stores.memory import MemoryDatabase
@@ -16,6 +17,8 @@ from tests.support.builders import failure, new_batch, numbered
 from tests.support.clocks import START, ManualClock
 
 BATCH = UUID(int=7)
+LEASE = timedelta(seconds=LEASE_SECONDS)
+LEASE = timedelta(seconds=LEASE_SECONDS)
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ async def test_ended_batch_is_no_problem_whatever_came_of_it(core, clock):
 async def test_unsealed_batch_of_a_living_submitter_is_not_interrupted(core, clock):
     living = submitter_text(this_process(now=clock.now()))
     await core.database.batches.create_batch(new_batch(BATCH, submitter=living))
-    clock.advance(10 * LEASE.total_seconds())
+    clock.advance(10 * LEASE_SECONDS)
     assert await commands(core) == []
 
 

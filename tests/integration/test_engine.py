@@ -23,7 +23,7 @@ from gristmill.domain.record import (
     Snooze,
 )
 from gristmill.engine.lease import Lease
-from gristmill.engine.liveness import LEASE, is_gone, this_process
+from gristmill.engine.liveness import has_ended_here, is_overdue, this_process
 from gristmill.engine.submit import submit
 from gristmill.engine.worker import Worker, WorkerOptions
 from gristmill.ports.errors import StoreUnavailableError
@@ -103,6 +103,7 @@ async def test_every_item_of_a_batch_runs_once_and_the_batch_completes(database,
 
 async def test_an_empty_sealed_batch_completes_at_once(database, clock):
     batch_id = await submitted(database, 0)
+    await worker_of(database, clock, Scripted()).run(batch_id)
     assert (await database.batches.get_batch(batch_id)).status is BatchStatus.COMPLETED
 
 
@@ -264,12 +265,13 @@ async def test_a_submission_repeated_under_its_id_adds_nothing(database, clock):
     assert (again.created, again.existing, again.batch.total_files) == (3, 5, 8)
 
 
-def test_a_worker_is_gone_with_its_process_or_its_lease(clock):
+def test_a_process_of_this_machine_is_known_by_more_than_its_pid(clock):
     us = this_process(now=clock.now())
-    assert not is_gone(us, now=clock.now())
-    assert is_gone(replace(us, pid=2**22 - 7), now=clock.now())
-    assert is_gone(replace(us, process_started=us.process_started - 60), now=clock.now())
-    assert is_gone(replace(us, boot_id="another boot"), now=clock.now())
+    assert not has_ended_here(us)
+    assert has_ended_here(replace(us, pid=2**22 - 7))
+    assert has_ended_here(replace(us, process_started=us.process_started - 60))
+    assert has_ended_here(replace(us, boot_id="another boot"))
     elsewhere = replace(us, host_id="elsewhere", pid=2**22 - 7)
-    assert not is_gone(elsewhere, now=clock.now() + LEASE)
-    assert is_gone(elsewhere, now=clock.now() + LEASE + timedelta(seconds=1))
+    assert not has_ended_here(elsewhere)
+    assert not is_overdue(elsewhere, now=clock.now() + timedelta(seconds=30))
+    assert is_overdue(elsewhere, now=clock.now() + timedelta(seconds=31))

@@ -92,7 +92,7 @@ async def test_cancelled_write_stops_at_once_and_is_undone(database: SqlDatabase
     loop = asyncio.get_running_loop()
 
     def endless(connection: Connection) -> None:
-        connection.exec_driver_sql("INSERT INTO workers VALUES ('w1', 'h', 'b', 1, 1.0, 1)")
+        connection.exec_driver_sql("INSERT INTO workers VALUES ('w1', 'h', 'b', 1, 1.0, 1, 30)")
         loop.call_soon_threadsafe(started.set)
         connection.exec_driver_sql(FOREVER)
 
@@ -107,7 +107,7 @@ async def test_cancelled_write_stops_at_once_and_is_undone(database: SqlDatabase
 
 async def test_write_that_raises_is_undone_and_the_next_one_works(database: SqlDatabase):
     def broken(connection: Connection) -> None:
-        connection.exec_driver_sql("INSERT INTO workers VALUES ('w1', 'h', 'b', 1, 1.0, 1)")
+        connection.exec_driver_sql("INSERT INTO workers VALUES ('w1', 'h', 'b', 1, 1.0, 1, 30)")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -152,7 +152,7 @@ async def test_full_disk_is_an_outage_with_advice_and_loses_nothing_acknowledged
 async def test_mistake_of_ours_is_no_outage(database: SqlDatabase):
     def insert_twice(connection: Connection) -> None:
         for _ in range(2):
-            connection.exec_driver_sql("INSERT INTO workers VALUES ('w1', 'h', 'b', 1, 1.0, 1)")
+            connection.exec_driver_sql("INSERT INTO workers VALUES ('w1', 'h', 'b', 1, 1.0, 1, 30)")
 
     with pytest.raises(IntegrityError) as raised:
         await database._connections.run_write(insert_twice)

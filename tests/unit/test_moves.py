@@ -10,8 +10,10 @@ from gristmill.domain import moves
 from gristmill.domain.failures import Failure, FailureCategory, Remedy, is_permanent, remedy
 from gristmill.domain.moves import MOVES, IllegalMoveError, Move, Write
 from gristmill.domain.record import (
+    EMBEDDING,
     EXTRACTING,
     QUEUED,
+    SUSPECT,
     Done,
     Failed,
     Outcome,
@@ -147,6 +149,28 @@ def test_ended_lease_of_a_started_claim_is_charged_as_crashed():
     assert (ended.status, ended.attempts, ended.retries_total) == (PENDING, 1, 1)
     assert ended.error is not None
     assert ended.error.category is FailureCategory.CRASHED
+
+
+def test_of_several_in_work_with_a_lost_worker_none_is_charged_and_each_is_to_run_alone():
+    idle, first, second = _claimed(), _claimed(stage=EXTRACTING), _claimed(stage=EMBEDDING)
+    freed = moves.end_leases([idle, first, second], POLICY, lambda: WRITE)
+    assert [(each.status, each.attempts, each.error) for each in freed] == [(PENDING, 0, None)] * 3
+    assert [each.stage for each in freed] == [QUEUED, SUSPECT, SUSPECT]
+
+
+def test_the_only_one_in_work_with_a_lost_worker_is_charged():
+    idle, killer = moves.end_leases([_claimed(), _claimed(stage=EXTRACTING)], POLICY, lambda: WRITE)
+    assert (idle.attempts, killer.attempts, killer.stage) == (0, 1, SUSPECT)
+
+
+def test_suspect_stays_one_until_it_was_tried_alone():
+    suspect = moves.end_lease(_claimed(stage=EXTRACTING), POLICY, WRITE, alone=False)
+    claimed = moves.claim(suspect, claim_id="c2", worker="w2", write=WRITE)
+    assert (claimed.stage, claimed.begun) == (SUSPECT, False)
+    assert moves.release(claimed, WRITE).stage == SUSPECT
+    begun = moves.progressed(claimed, stage=EXTRACTING, progress=1, write=WRITE)
+    assert begun.begun
+    assert _settle(begun, Retry(TIMEOUT)).stage == QUEUED
 
 
 def test_ended_lease_of_the_last_attempt_fails():

@@ -24,14 +24,14 @@ async def retry_failed(
 async def cancel(core: Core, batch_id: UUID) -> int:
     """Cancel what has not ended; returns how many records. Raises BatchNotFoundError."""
     cancelled = await core.database.batches.cancel_batch(batch_id)
-    await core.database.batches.end_batches([batch_id])
+    await core.end_batches(batch_id)
     return cancelled
 
 
 async def seal(core: Core, batch_id: UUID) -> Batch:
     """Declare an interrupted submission complete with what it has. Raises BatchNotFoundError."""
     sealed = await core.database.batches.seal_batch(batch_id)
-    await core.database.batches.end_batches([batch_id])
+    await core.end_batches(batch_id)
     return await core.database.batches.get_batch(batch_id) or sealed
 
 

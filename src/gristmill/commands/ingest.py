@@ -15,9 +15,10 @@ from gristmill.engine.liveness import submitter_text, this_process
 from gristmill.engine.submit import Submission, submit
 from gristmill.pipeline.documents import DEFAULT_COLLECTION, KIND
 from gristmill.pipeline.select import Selected, Selection, Skipped, item_id_of, path_of, select, source_of
-from gristmill.ports.errors import GristmillError
+from gristmill.ports.errors import GristmillError, StoreUnavailableError
 
 PRUNE_PAGE = 500
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 MOST_PATHS_KEPT = 100
 
 
@@ -115,9 +116,25 @@ async def ingest_items(core: Core, items: Sequence[Item], new: NewBatch, *, wait
     return ingest
 
 
-async def work_on(core: Core, batch_id: UUID | None = None) -> None:
-    """Work until the batch has ended, or without one until nothing is left to do."""
-    await core.new_worker().run(batch_id)
+async def work_on(core: Core, batch_id: UUID | None = None, *, max_items: int | None = None) -> None:
+    """Work until the batch has ended, or without one until nothing is left to do; on at most so many items."""
+    await core.new_worker().run(batch_id, max_items=max_items)
+
+
+async def work_for_ever(core: Core, *, on_outage: Callable[[StoreUnavailableError, float], None]) -> None:
+    """Work on whatever comes, until cancelled. ``on_outage`` is told of each outage and the seconds to the next try."""
+    pause = _FIRST_PAUSE_SECONDS
+    worker = core.new_worker()
+    while True:
+        started = core.clock.monotonic()
+        try:
+            await worker.run(stay=True)
+        except StoreUnavailableError as error:
+            if core.clock.monotonic() - started > _LONGEST_PAUSE_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            on_outage(error, pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 async def prune(core: Core, request: IngestRequest, ingest: Ingest) -> int:
@@ -226,6 +243,7 @@ async def _submit_and_work(core: Core, ingest: Ingest, items: Iterable[Item], *,
     batches = core.database.batches
     if not wait:
         ingest.submission = await submit(batches, ingest.batch_id, items)
+        await core.end_batches(ingest.batch_id)  # An empty one, or one that a worker has finished meanwhile.
         return
     worker = core.new_worker()
     working = asyncio.create_task(worker.run(ingest.batch_id))

@@ -1,5 +1,6 @@
 """The one table of record moves, and the functions that apply them. Stores never decide states."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,6 +10,7 @@ from gristmill.domain.record import (
     DONE,
     OPEN_STATUSES,
     QUEUED,
+    SUSPECT,
     Done,
     Failed,
     Outcome,
@@ -111,6 +113,7 @@ def claim(record: Record, *, claim_id: str, worker: str, write: Write) -> Record
         claim_id=claim_id,
         worker=worker,
         attempts=record.attempts + 1,
+        stage=record.stage,
         started_at=record.started_at or write.now,
         ended_at=None,
     )
@@ -175,22 +178,33 @@ def _waiting(
 def release(record: Record, write: Write, *, move: Move = Move.RELEASE) -> Record:
     """Give a claimed record back unharmed: its attempt too."""
     attempts = max(0, record.attempts - 1)
-    return _moved(record, move, write, attempts=attempts, next_attempt_at=write.now)
+    stage = SUSPECT if record.stage == SUSPECT else QUEUED
+    return _moved(record, move, write, attempts=attempts, next_attempt_at=write.now, stage=stage)
 
 
-def end_lease(record: Record, policy: RetryPolicy, write: Write) -> Record:
-    """Take a record back from a worker that is gone.
+def end_leases(held: Sequence[Record], policy: RetryPolicy, draw: Callable[[], Write]) -> list[Record]:
+    """Take back all that a worker held which is gone.
 
-    One that was never started gives its attempt back (C2); one that was started is charged, so that an item
-    that kills its worker every time ends as ``crashed``.
+    What was never begun gives its attempt back (C2). One that alone was in work is charged, so that an item which
+    kills its worker every time ends as ``crashed``. Of several nobody knows which it was: none is charged, and each
+    is tried again alone.
     """
-    if record.stage == QUEUED:
+    begun = sum(record.begun for record in held)
+    return [end_lease(record, policy, draw(), alone=begun == 1) for record in held]
+
+
+def end_lease(record: Record, policy: RetryPolicy, write: Write, *, alone: bool = True) -> Record:
+    """Take one record back; ``alone`` says whether nothing else was in work with its worker."""
+    if not record.begun:
         return release(record, write, move=Move.LEASE_END)
+    if not alone:
+        return replace(release(record, write, move=Move.LEASE_END), stage=SUSPECT)
     failure = Failure(
         FailureCategory.CRASHED,
         f"The worker that held this item ended while it was {record.stage}; it is tried again on its own.",
     )
-    return _again(record, Move.LEASE_END, failure, policy, write)
+    ended = _again(record, Move.LEASE_END, failure, policy, write)
+    return replace(ended, stage=SUSPECT) if ended.status is RecordStatus.PENDING else ended
 
 
 def cancel(record: Record, write: Write) -> Record:

@@ -24,13 +24,14 @@ ENDED_STATUSES = frozenset(RecordStatus) - OPEN_STATUSES
 
 # What a record shows while it is processing. A processor may add its own: nothing in SQL lists them.
 QUEUED = "queued"
+SUSPECT = "suspect"  # Queued too, to run alone: it was in work with others when its worker ended.
 EXTRACTING = "extracting"
 CHUNKING = "chunking"
 EMBEDDING = "embedding"
 AWAITING_PROVIDER = "awaiting_provider"
 PUBLISHING = "publishing"
 DONE = "done"
-STAGES = (QUEUED, EXTRACTING, CHUNKING, EMBEDDING, AWAITING_PROVIDER, PUBLISHING, DONE)
+STAGES = (QUEUED, SUSPECT, EXTRACTING, CHUNKING, EMBEDDING, AWAITING_PROVIDER, PUBLISHING, DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ class Record:
     @property
     def epoch(self) -> int:
         return self.version.epoch
+
+    @property
+    def begun(self) -> bool:
+        """Whether work on it was announced since it was claimed."""
+        return self.status is RecordStatus.PROCESSING and self.stage not in {QUEUED, SUSPECT}
 
     @property
     def claim(self) -> tuple[int, int, str | None]:

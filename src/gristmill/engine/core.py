@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from gristmill.domain.document import EmbeddingIdentity
 from gristmill.domain.fusion import TEXT_WEIGHT, VECTOR_WEIGHT, Fusion
 from gristmill.domain.retry import RetryPolicy
+from gristmill.engine.announce import Announcer, Listener
 from gristmill.engine.lease import Lease
 from gristmill.engine.liveness import this_process
 from gristmill.engine.worker import Worker, WorkerOptions
@@ -40,6 +42,7 @@ class Core:
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     search: SearchOptions = field(default_factory=SearchOptions)
     worker: WorkerOptions = field(default_factory=WorkerOptions)
+    listeners: list[Listener] = field(default_factory=list)
 
     async def open(self) -> None:
         await self.database.open()
@@ -49,6 +52,22 @@ class Core:
         await self.database.close()
 
     def new_worker(self) -> Worker:
-        identity = this_process(now=self.clock.now())
-        lease = Lease(self.database.batches, identity, clock=self.clock)
-        return Worker(self.database, self.processors, clock=self.clock, lease=lease, options=self.worker)
+        options = self.worker
+        identity = this_process(now=self.clock.now(), lease_seconds=options.lease_seconds)
+        return Worker(
+            self.database,
+            self.processors,
+            clock=self.clock,
+            lease=Lease(self.database.batches, identity, clock=self.clock),
+            options=options,
+            announcer=self.announcer,
+        )
+
+    @property
+    def announcer(self) -> Announcer:
+        return Announcer(self.database.batches, self.listeners)
+
+    async def end_batches(self, *batch_ids: UUID) -> None:
+        """End what may end of these, and tell the listeners."""
+        if await self.database.batches.end_batches(batch_ids):
+            await self.announcer.deliver()

@@ -11,10 +11,10 @@ import psutil
 
 from gristmill.ports.batches import Worker
 
-LEASE = timedelta(seconds=30)
+LEASE_SECONDS = 30.0
 
 
-def this_process(*, now: datetime) -> Worker:
+def this_process(*, now: datetime, lease_seconds: float = LEASE_SECONDS) -> Worker:
     process = psutil.Process()
     return Worker(
         worker_id=f"{os.uname().nodename}-{process.pid}-{uuid.uuid4().hex[:8]}",
@@ -23,15 +23,25 @@ def this_process(*, now: datetime) -> Worker:
         pid=process.pid,
         process_started=process.create_time(),
         renewed_at=now,
+        lease_seconds=lease_seconds,
     )
 
 
-def is_gone(worker: Worker, *, now: datetime, lease: timedelta = LEASE) -> bool:
-    """True at once when its process has ended on this machine, else when its lease has."""
-    here = worker.host_id == _host_id()
-    if here and (worker.boot_id != _boot_id() or not _is_running(worker)):
-        return True
-    return worker.renewed_at + lease < now
+def has_ended_here(worker: Worker) -> bool:
+    """Whether its process ran on this machine and is gone; False for one elsewhere, of which nothing is known."""
+    if worker.host_id != _host_id():
+        return False
+    return worker.boot_id != _boot_id() or not _is_running(worker)
+
+
+def is_overdue(worker: Worker, *, now: datetime) -> bool:
+    """Whether its lease has run out, by the clock on the wall."""
+    return worker.renewed_at + timedelta(seconds=worker.lease_seconds) < now
+
+
+def seems_gone(worker: Worker, *, now: datetime) -> bool:
+    """What can be said at one look; who takes work away from it watches it for a while (``lease.Watch``)."""
+    return has_ended_here(worker) or is_overdue(worker, now=now)
 
 
 def submitter_text(process: Worker) -> str:
@@ -46,7 +56,7 @@ def submitter_is_gone(submitter: str | None, *, active_at: datetime, now: dateti
     """
     process = _submitting_process(submitter)
     if process is None or process.host_id != _host_id():
-        return active_at + LEASE < now
+        return active_at + timedelta(seconds=LEASE_SECONDS) < now
     return process.boot_id != _boot_id() or not _is_running(process)
 
 

@@ -43,7 +43,6 @@ async def submit(
         if on_slice is not None:
             on_slice()
     batch = await batches.seal_batch(batch_id)
-    await batches.end_batches([batch_id])
     if on_slice is not None:
         on_slice()
     return Submission(await batches.get_batch(batch_id) or batch, created, existing)

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 import structlog
 
-from gristmill.domain.batch import exceeds_tolerance
-from gristmill.domain.failures import Failure, FailureCategory
-from gristmill.domain.record import Record, Report, Retry
-from gristmill.engine.lease import Lease
+from gristmill.domain.batch import Batch, exceeds_tolerance
+from gristmill.domain.record import SUSPECT, Done, Record, Report
+from gristmill.engine.alone import Floor
+from gristmill.engine.announce import Announcer
+from gristmill.engine.lease import Lease, LeaseLostError
+from gristmill.engine.reports import in_bulk, reports_of
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import Database
 from gristmill.ports.errors import StoreUnavailableError
@@ -30,6 +31,16 @@ class WorkerOptions:
     outcomes_per_write: int = 64
     write_every_seconds: float = 0.5
     poll_seconds: float = 1.0
+    lease_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a run is for: one batch or all; ``stay`` when there is nothing left to do; at most so many items."""
+
+    batch_id: UUID | None = None
+    stay: bool = False
+    max_items: int | None = None
 
 
 class Worker:
@@ -43,6 +54,7 @@ class Worker:
         clock: Clock,
         lease: Lease,
         options: WorkerOptions = WorkerOptions(),
+        announcer: Announcer | None = None,
     ) -> None:
         self._database = database
         self._batches = database.batches
@@ -50,38 +62,65 @@ class Worker:
         self._clock = clock
         self._lease = lease
         self._options = options
+        self._announcer = announcer or Announcer(database.batches, ())
         self._changed = asyncio.Event()
+        self._floor = Floor()
+        self._items_left: int | None = None
+        self._untidy = False
 
     def wake(self) -> None:
         """Look again now: something was submitted or has ended."""
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def run(self, batch_id: UUID | None = None) -> None:
+    async def run(
+        self, batch_id: UUID | None = None, *, stay: bool = False, max_items: int | None = None
+    ) -> None:
         """Work until the batch has ended, or, without one, until nothing is due now or later.
 
         Raises StoreUnavailableError; what was claimed comes back when the lease ends.
         """
-        async with self._lease.held():
-            await self._lease.take_back_from_gone_workers()
-            await self._run_lanes(batch_id)
-            await self._database.tidy()
+        errand = Errand(batch_id, stay, max_items)
+        self._items_left = max_items
+        while not await self._run_under_lease(errand):
+            _log.warning("lease_lost", worker=self._lease.worker.worker_id)
 
-    async def _run_lanes(self, batch_id: UUID | None) -> None:
+    async def _run_under_lease(self, errand: Errand) -> bool:
+        """False when the lease was lost: what was in hand is dropped, and everything begins anew."""
+        lost = False
+        await self._lease.take()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(self._lease.keep())
+                await self._run_lanes(errand)
+                keeping.cancel()
+        except* LeaseLostError:
+            lost = True
+        except* StoreUnavailableError as group:
+            raise group.exceptions[0] from group
+        finally:
+            with contextlib.suppress(StoreUnavailableError):  # Then the lease ends by itself.
+                await asyncio.shield(self._lease.give_up())
+        return not lost
+
+    async def _run_lanes(self, errand: Errand) -> None:
+        await self._lease.take_back_from_gone_workers()
+        await self._announcer.deliver()
         try:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(self._options.lanes):
-                    lanes.create_task(self._lane(batch_id))
+                    lanes.create_task(self._lane(errand))
         except* StoreUnavailableError as group:
             raise group.exceptions[0] from group
 
-    async def _lane(self, batch_id: UUID | None) -> None:
-        while True:
+    async def _lane(self, errand: Errand) -> None:
+        while self._items_left is None or self._items_left > 0:
             changed = self._changed  # Taken before looking, so that no change is missed.
-            if await self.run_once(batch_id):
+            if await self.run_once(errand.batch_id):
+                self._untidy = True
                 self.wake()
                 continue
-            pause = await self._pause(batch_id)
+            pause = await self._pause(errand)
             if pause is None:
                 self.wake()
                 return
@@ -89,101 +128,99 @@ class Worker:
                 await asyncio.wait_for(changed.wait(), pause)
             await self._lease.take_back_from_gone_workers()
 
-    async def _pause(self, batch_id: UUID | None) -> float | None:
+    async def _pause(self, errand: Errand) -> float | None:
         """Seconds until it is worth looking again; None when there is nothing to wait for."""
-        await self._batches.end_batches(None if batch_id is None else [batch_id])
+        batch_id = errand.batch_id
+        await self._end_batches(None if batch_id is None else {batch_id})
         due = await self._batches.next_due(kinds=list(self._processors), batch_id=batch_id)
-        if batch_id is None:
-            return None if due is None else self._until(due)
-        batch = await self._batches.get_batch(batch_id)
-        if batch is None or batch.ended:
-            return None
-        return self._options.poll_seconds if due is None else self._until(due)
-
-    def _until(self, due: datetime) -> float:
-        return min(self._options.poll_seconds, max(0.02, (due - self._clock.now()).total_seconds()))
+        if self._untidy:
+            self._untidy = False
+            await self._database.tidy()
+        if due is not None:
+            return min(self._options.poll_seconds, max(0.02, (due - self._clock.now()).total_seconds()))
+        if batch_id is not None:
+            batch = await self._batches.get_batch(batch_id)
+            return None if batch is None or batch.ended else self._options.poll_seconds
+        return self._options.poll_seconds if errand.stay else None
 
     async def run_once(self, batch_id: UUID | None = None) -> int:
         """Claim one group and see it through; returns how many records it was."""
-        records = await self._batches.claim_records(
-            self._lease.worker.worker_id,
-            limit=self._options.group_records,
-            kinds=list(self._processors),
-            batch_id=batch_id,
-        )
-        for kind in {record.kind for record in records}:
-            await self._process([record for record in records if record.kind == kind], self._processors[kind])
+        records = await self._claim(batch_id)
+        suspects = [record for record in records if record.stage == SUSPECT]
+        for kind in sorted({record.kind for record in records}):
+            group = [record for record in records if record.kind == kind and record.stage != SUSPECT]
+            if group:
+                async with self._floor.shared():
+                    await self._process(group, self._processors[kind])
+        for record in suspects:
+            async with self._floor.alone():
+                await self._process([record], self._processors[record.kind])
         return len(records)
+
+    async def _claim(self, batch_id: UUID | None) -> Sequence[Record]:
+        limit = self._options.group_records
+        if self._items_left is not None:
+            limit = min(limit, self._items_left)
+            self._items_left -= limit  # Before the others may look; what is not used is put back.
+        records = await self._batches.claim_records(
+            self._lease.worker.worker_id, limit=limit, kinds=list(self._processors), batch_id=batch_id
+        )
+        if self._items_left is not None:
+            self._items_left += limit - len(records)
+        return records
 
     async def _process(self, records: Sequence[Record], processor: Processor) -> None:
         held = {record.record_id: record for record in records}
+        options = self._options
+        reports = reports_of(processor, records, self._show_stage)
+        bulks = in_bulk(reports, most=options.outcomes_per_write, seconds=options.write_every_seconds)
         try:
-            async for reports in self._in_bulk(self._outcomes(processor, records)):
-                for report in reports:
-                    held.pop(report.record.record_id, None)
-                await self._write(reports)
+            async with contextlib.aclosing(bulks):
+                async for bulk in bulks:
+                    for report in bulk:
+                        held.pop(report.record.record_id, None)
+                    stopped = await self._write(bulk)
+                    if held and stopped >= {record.batch_id for record in held.values()}:
+                        break
         finally:
-            if held:  # Only when we are stopping: give back what has no outcome.
+            if held:  # We are stopping, or their batch is: give back what has no outcome.
                 with contextlib.suppress(StoreUnavailableError):
                     await asyncio.shield(self._batches.release_records(list(held.values())))
-
-    async def _outcomes(self, processor: Processor, records: Sequence[Record]) -> AsyncGenerator[Report]:
-        """One report for each record, whatever the processor does."""
-        left = {record.record_id: record for record in records}
-        failure = Failure(
-            FailureCategory.INTERNAL,
-            f"The processor of '{processor.kind}' gave no outcome for this item; please report this.",
-        )
-        try:
-            async for processed in processor.process(records, self._show_stage):
-                record = left.pop(processed.record.record_id, None)
-                if record is not None:
-                    yield Report(record, processed.outcome)
-        except StoreUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a processor may come from another package.
-            _log.exception("processor_failed", kind=processor.kind)
-            failure = Failure(FailureCategory.INTERNAL, f"{type(error).__name__}: {error}")
-        for record in left.values():
-            yield Report(record, Retry(failure))
-
-    async def _in_bulk(self, reports: AsyncGenerator[Report]) -> AsyncIterator[list[Report]]:
-        """Group reports by number and time, so that an outcome waits no longer than it must."""
-        loop = asyncio.get_running_loop()
-        async with contextlib.aclosing(reports):
-            group: list[Report] = []
-            written = loop.time()
-            async for report in reports:
-                group.append(report)
-                late = loop.time() - written >= self._options.write_every_seconds
-                if late or len(group) >= self._options.outcomes_per_write:
-                    yield group
-                    group, written = [], loop.time()
-            if group:
-                yield group
 
     async def _show_stage(self, records: Sequence[Record], stage: str, progress: int) -> None:
         if records:
             await self._batches.record_stages(records, stage=stage, progress=progress)
 
-    async def _write(self, reports: Sequence[Report]) -> None:
+    async def _write(self, reports: Sequence[Report]) -> set[UUID]:
+        """Store the outcomes; returns the batches whose other records are not to be worked on now."""
         refused = await self._batches.update_processing_status(reports)
         for refusal in refused:
             _log.info("outcome_refused", item=refusal.report.record.item_id)
-        touched = {report.record.batch_id for report in reports}
-        for batch_id in touched:
-            await self._stop_beyond_tolerance(batch_id)
-        await self._batches.end_batches(touched)
+        await self._end_batches({report.record.batch_id for report in reports})
+        troubled = {report.record.batch_id for report in reports if not isinstance(report.outcome, Done)}
+        troubled |= {refusal.report.record.batch_id for refusal in refused}
+        return {batch_id for batch_id in troubled if await self._is_stopped(batch_id)}
 
-    async def _stop_beyond_tolerance(self, batch_id: UUID) -> None:
+    async def _is_stopped(self, batch_id: UUID) -> bool:
         progress = await self._batches.get_processing_progress(batch_id)
         batch, counters = progress.batch, progress.counters
-        if not batch.ended and not batch.cancel_requested and exceeds_tolerance(batch, counters):
-            share = 100 * counters.failed / counters.ended
-            await self._batches.cancel_batch(
-                batch_id,
-                error_message=(
-                    f"{counters.failed} of the first {counters.ended} items failed ({share:.0f} %); "
-                    f"this batch tolerates {batch.max_error_rate:g} %. What was pending was cancelled."
-                ),
-            )
+        if batch.ended or batch.cancel_requested:
+            return True
+        if exceeds_tolerance(batch, counters):
+            await self._stop(batch, failed=counters.failed, ended=counters.ended)
+            return True
+        return batch.hold.stops(self._clock.now())
+
+    async def _stop(self, batch: Batch, *, failed: int, ended: int) -> None:
+        await self._batches.cancel_batch(
+            batch.batch_id,
+            error_message=(
+                f"{failed} of the first {ended} items failed ({100 * failed / ended:.0f} %); "
+                f"this batch tolerates {batch.max_error_rate:g} %. What was pending was cancelled."
+            ),
+        )
+        await self._end_batches({batch.batch_id})
+
+    async def _end_batches(self, batch_ids: set[UUID] | None) -> None:
+        if await self._batches.end_batches(batch_ids):
+            await self._announcer.deliver()

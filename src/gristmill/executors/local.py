@@ -58,7 +58,9 @@ class LocalExecutor:
         try:
             self._hand_out()
             for _ in calls:
-                yield await run.fetch()
+                result = await run.fetch()
+                self._hand_out()  # There is room for another result.
+                yield result
         finally:
             self._turns.leave(run)
             await run.stop()

@@ -103,7 +103,7 @@ class PoolProcess:
             log.debug("call_failed", key=call.key, category=category, traceback=trace)
             return Broken(call.key, Failure(FailureCategory(category), message))
         try:
-            return Returned(call.key, pickle.loads(reply))  # noqa: S301  # Our own pool process wrote it.
+            return Returned(call.key, pickle.loads(reply), len(reply))  # noqa: S301  # Our own pool process wrote it.
         except Exception as error:  # noqa: BLE001  # Unpickling runs code of the value's classes.
             return Broken(call.key, verdicts.cannot_travel("The result", error))
 

@@ -10,7 +10,7 @@ from gristmill.domain.batch import Batch, BatchStatusView
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.engine.core import Core
-from gristmill.engine.liveness import is_gone, submitter_is_gone
+from gristmill.engine.liveness import seems_gone, submitter_is_gone
 from gristmill.pipeline.select import path_of
 from gristmill.ports.batches import BatchPage, ErrorGroup, Progress, RecordPage, Statistics
 from gristmill.ports.errors import BatchNotFoundError
@@ -98,7 +98,7 @@ async def open_batches(core: Core) -> list[Batch]:
 async def has_worker(core: Core) -> bool:
     """Whether any worker is alive."""
     now = core.clock.now()
-    return any(not is_gone(worker, now=now) for worker in await core.database.batches.list_workers())
+    return any(not seems_gone(worker, now=now) for worker in await core.database.batches.list_workers())
 
 
 async def progress(core: Core, batch_id: UUID) -> Progress:

@@ -64,13 +64,17 @@ class DocumentsProcessor:
         embedding: Embedding,
         limits: ItemLimits = ItemLimits(),
         chunks_per_write: int = 256,
+        snooze_seconds: float = 30.0,
     ) -> None:
         self._documents = documents
         self._executor = executor
         self._recipe = recipe
-        self._vectors = Vectors(documents, executor, embedding)
+        self._vectors = Vectors(documents, executor, embedding, snooze_seconds=snooze_seconds)
+        self._snooze_seconds = snooze_seconds
         self._limits = limits
         self._chunks_per_write = chunks_per_write
+        # Grows with success: an embedder that fails is noticed at the first document, not after a whole group.
+        self._chunks_at_once = 1
 
     async def process(self, records: Sequence[Record], show_stage: ShowStage) -> AsyncIterator[Processed]:
         jobs: list[_Job] = []
@@ -135,11 +139,13 @@ class DocumentsProcessor:
         async for result in self._executor.run([self._call(key, job) for key, job in by_key.items()]):
             record = by_key[result.key].record
             match result:
+                case Broken(_, failure, ran=False):
+                    yield Processed(record, Snooze(self._snooze_seconds, failure))
                 case Broken(_, failure):
                     yield Processed(record, outcome_of(failure))
                 case Returned(_, prepared):
                     waiting.append((record, prepared))
-            if sum(len(each.version.chunks) for _, each in waiting) >= self._chunks_per_write:
+            if sum(len(each.version.chunks) for _, each in waiting) >= self._chunks_at_once:
                 async for processed in self._finish(waiting, show_stage):
                     yield processed
                 waiting = []
@@ -162,14 +168,15 @@ class DocumentsProcessor:
         if not group:
             return
         await show_stage([record for record, _ in group], EMBEDDING, 50)
-        failures = await self._vectors.make([prepared for _, prepared in group])
+        failed = await self._vectors.make([prepared for _, prepared in group])
+        self._chunks_at_once = 1 if failed else min(2 * self._chunks_at_once, self._chunks_per_write)
         whole: list[tuple[Record, Prepared]] = []
         for record, prepared in group:
-            failure = failures.get(prepared.version.document_id)
-            if failure is None:
+            outcome = failed.get(prepared.version.document_id)
+            if outcome is None:
                 whole.append((record, prepared))
             else:
-                yield Processed(record, outcome_of(failure))
+                yield Processed(record, outcome)
         await show_stage([record for record, _ in whole], PUBLISHING, 90)
         for processed in await self._publish(whole):
             yield processed

@@ -1,15 +1,21 @@
 """Making the vectors a group of documents still lacks, so that one bad text costs one document."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
+import numpy as np
+
 from gristmill.domain.document import EmbeddingIdentity
-from gristmill.domain.failures import Failure
+from gristmill.domain.failures import Failure, FailureCategory
+from gristmill.domain.record import Outcome, Snooze, outcome_of
 from gristmill.pipeline.prepare import Prepared
 from gristmill.ports.documents import Documents, Vector
 from gristmill.ports.executor import Broken, Call, Executor, Returned
+
+_PROBE = "Is anybody there?"
 
 EmbedTexts = Callable[[tuple[str, ...]], Vector]
 
@@ -28,18 +34,46 @@ class Embedding:
 class Vectors:
     """Stores each missing vector as soon as it is made, so that a crash pays for no text twice."""
 
-    def __init__(self, documents: Documents, executor: Executor, embedding: Embedding) -> None:
+    def __init__(
+        self, documents: Documents, executor: Executor, embedding: Embedding, *, snooze_seconds: float
+    ) -> None:
         self._documents = documents
         self._executor = executor
         self._embedding = embedding
+        self._snooze_seconds = snooze_seconds
 
-    async def make(self, group: Sequence[Prepared]) -> dict[UUID, Failure]:
-        """Make and store what is missing; returns the failure of each document that cannot be embedded."""
+    async def make(self, group: Sequence[Prepared]) -> dict[UUID, Outcome]:
+        """Make and store what is missing; returns the outcome of each document that cannot be embedded."""
         texts = {vector: text for prepared in group for vector, text in prepared.texts.items()}
         missing = await self._documents.missing_vectors(list(texts))
         wanted = {vector: texts[vector] for vector in texts if vector in missing}
-        failed = await self._store({str(n): part for n, part in enumerate(self._slices(wanted))})
-        return await self._each_alone(group) if failed else {}
+        if not await self._store({str(n): part for n, part in enumerate(self._slices(wanted))}):
+            return {}
+        if (cause := await self._common_cause()) is not None:
+            return await self._snoozed(group, cause)
+        return await self._each_alone(group)
+
+    async def _common_cause(self) -> Failure | None:
+        """Why the embedder embeds nothing at all: then no text is to blame. A failed slice alone does not say so."""
+        failed = await self._run({_PROBE: (_PROBE,)})
+        if _PROBE not in failed:
+            return None
+        return Failure(FailureCategory.PROVIDER_TRANSIENT, f"The embedder fails: {failed[_PROBE].message}")
+
+    async def _snoozed(self, group: Sequence[Prepared], cause: Failure) -> dict[UUID, Outcome]:
+        missing = await self._missing(group)
+        return {each.version.document_id: Snooze(self._snooze_seconds, cause) for each in missing}
+
+    async def _missing(self, group: Sequence[Prepared]) -> list[Prepared]:
+        missing = await self._documents.missing_vectors([vector for each in group for vector in each.texts])
+        return [each for each in group if any(vector in missing for vector in each.texts)]
+
+    async def _each_alone(self, group: Sequence[Prepared]) -> dict[UUID, Outcome]:
+        """A slice mixes documents, so after a failure each document is tried by itself."""
+        missing = await self._missing(group)
+        alone = {str(number): prepared.texts for number, prepared in enumerate(missing)}
+        failed = await self._store(alone)
+        return {missing[int(key)].version.document_id: outcome_of(failure) for key, failure in failed.items()}
 
     def _slices(self, texts: Mapping[UUID, str]) -> Iterator[dict[UUID, str]]:
         # Texts of like length together: a batch costs as much as its longest text.
@@ -49,32 +83,50 @@ class Vectors:
             yield part
 
     async def _store(self, slices: Mapping[str, Mapping[UUID, str]]) -> dict[str, Failure]:
+        """Embed each slice and store its vectors; returns the failures."""
+
+        async def put(key: str, rows: Vector) -> None:
+            vectors = dict(zip(slices[key], rows, strict=True))
+            await self._documents.put_vectors(self._embedding.identity, vectors)
+
+        texts = {key: tuple(part.values()) for key, part in slices.items()}
+        return await self._run(texts, put)
+
+    async def _run(
+        self,
+        slices: Mapping[str, tuple[str, ...]],
+        put: Callable[[str, Vector], Awaitable[None]] | None = None,
+    ) -> dict[str, Failure]:
+        """Embed, check what comes, and hand it to ``put``; returns the failures."""
         failed: dict[str, Failure] = {}
         async for result in self._executor.run([self._call(key, part) for key, part in slices.items()]):
             match result:
-                case Returned(key, rows):
-                    vectors = dict(zip(slices[key], rows, strict=True))
-                    await self._documents.put_vectors(self._embedding.identity, vectors)
                 case Broken(key, failure):
                     failed[key] = failure
+                case Returned(key, rows) if (problem := self._problem(rows, len(slices[key]))) is not None:
+                    failed[key] = Failure(FailureCategory.PROVIDER_CONTRACT, problem)
+                case Returned(key, rows) if put is not None:
+                    await put(key, rows)
         return failed
 
-    async def _each_alone(self, group: Sequence[Prepared]) -> dict[UUID, Failure]:
-        """A slice mixes documents, so after a failure each document is tried by itself."""
-        missing = await self._documents.missing_vectors([vector for each in group for vector in each.texts])
-        alone = {
-            str(number): {vector: text for vector, text in prepared.texts.items() if vector in missing}
-            for number, prepared in enumerate(group)
-        }
-        failures = await self._store({key: part for key, part in alone.items() if part})
-        return {group[int(key)].version.document_id: failure for key, failure in failures.items()}
+    def _problem(self, rows: Any, count: int) -> str | None:
+        """What is wrong with what the embedder gave for ``count`` texts."""
+        identity = self._embedding.identity
+        found = np.asarray(rows)
+        if found.shape != (count, identity.dimensions):
+            return (
+                f"{identity.model} gave vectors of shape {found.shape}, not {(count, identity.dimensions)}."
+            )
+        if not np.isfinite(found).all():
+            return f"{identity.model} gave a vector that is not finite."
+        return None
 
-    def _call(self, key: str, texts: Mapping[UUID, str]) -> Call:
+    def _call(self, key: str, texts: tuple[str, ...]) -> Call:
         embedding = self._embedding
         return Call(
             key=key,
             function=embedding.embed_texts,
-            arguments=(tuple(texts.values()),),
+            arguments=(texts,),
             time_limit_seconds=embedding.time_limit_seconds,
             memory_limit_bytes=embedding.memory_limit_bytes,
         )

@@ -97,6 +97,7 @@ class Worker:
     pid: int
     process_started: float
     renewed_at: datetime
+    lease_seconds: float = 30.0
 
 
 class Batches(Protocol):
@@ -134,7 +135,7 @@ class Batches(Protocol):
     async def list_workers(self) -> Sequence[Worker]: ...
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
-        """End the lease of a worker that is gone: its processing records move by ``moves.end_lease``.
+        """End the lease of a worker that is gone: its processing records move by ``moves.end_leases``.
 
         Does nothing if the worker renewed after ``renewed_at``. Forgets the worker. Returns the moved records.
         """

@@ -1,7 +1,7 @@
 """Where calls that may hang, crash or eat memory are run: away from the worker."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gristmill.domain.failures import Failure
@@ -23,8 +23,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
+    """``size_bytes`` is what the value took to travel, 0 where it did not."""
+
     key: str
     value: Any
+    size_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,13 @@ class Broken:
     """The call did not return.
 
     ``timeout`` or ``crashed`` (memory included) when its process had to be replaced; the category of
-    the ItemError it raised; ``internal`` for any other exception.
+    the ItemError it raised; ``internal`` for any other exception. ``ran`` is False when it never began, since no
+    process could be started: then it is not to blame.
     """
 
     key: str
     failure: Failure
+    ran: bool = True
 
 
 class Executor(Protocol):
@@ -50,6 +55,7 @@ class Executor(Protocol):
 
         Closing the iterator early cancels what has not started and stops what has. Several ``run`` may be
         active at once; they share the processes fairly. Processes start with the first call that needs them.
+        Who fetches slowly holds back its own calls, so that results do not pile up.
         """
         ...
 

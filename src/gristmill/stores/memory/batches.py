@@ -98,7 +98,7 @@ class MemoryBatches(BatchViews):
             return []
         self._workers.pop(worker_id, None)
         held = [record for record in self._all_records() if record.worker == worker_id]
-        return self._put(moves.end_lease(record, self._policy, self._write()) for record in held)
+        return self._put(moves.end_leases(held, self._policy, self._write))
 
     async def claim_records(
         self,

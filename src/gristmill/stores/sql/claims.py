@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, Connection, Row, Text, bindparam, case, fu
 
 from gristmill.domain.batch import BatchStatus
 from gristmill.domain.moves import Write
-from gristmill.domain.record import QUEUED, Record, RecordStatus
+from gristmill.domain.record import Record, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql.columns import instant
 from gristmill.stores.sql.due import Choice, first_due, make_due, shares
@@ -55,7 +55,6 @@ def _claim(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape
     """``moves.claim`` as a statement; each row gets a write id of its own."""
     changes = {
         "status": RecordStatus.PROCESSING.value,
-        "stage": QUEUED,
         "progress": 0,
         "attempts": records.c.attempts + 1,
         "claim_id": bindparam("by_claim"),

@@ -24,6 +24,7 @@ def renew(connection: Connection, worker: Worker) -> None:
         "pid": worker.pid,
         "process_started": worker.process_started,
         "renewed_at": worker.renewed_at,
+        "lease_seconds": worker.lease_seconds,
     }
     renewed = insert(workers).values(values)
     connection.execute(renewed.on_conflict_do_update(index_elements=["worker_id"], set_=values))
@@ -43,13 +44,15 @@ def take_back(
         return []
     connection.execute(delete(workers).where(is_worker))
     held = [
-        Change(row[0], before=record_of(row))
+        (row[0], record_of(row))
         for row in connection.execute(select(*COLUMNS).where(records.c.worker == worker_id))
     ]
-    freed: list[Record] = []
-    for change in held:
-        assert change.before is not None
-        change.after = moves.end_lease(change.before, policy, draw())
-        freed.append(change.after)
-    changes.write(connection, held)
+    freed = moves.end_leases([record for _, record in held], policy, draw)
+    changes.write(
+        connection,
+        [
+            Change(record_id, before=before, after=after)
+            for (record_id, before), after in zip(held, freed, strict=True)
+        ],
+    )
     return freed

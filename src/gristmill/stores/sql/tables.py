@@ -220,4 +220,5 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     Column("process_started", Float, nullable=False),
     Column("renewed_at", Instant, nullable=False),
+    Column("lease_seconds", Float, nullable=False, server_default="30"),
 )

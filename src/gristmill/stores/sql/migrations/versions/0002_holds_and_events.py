@@ -1,4 +1,4 @@
-"""Held batches, and the outbox of end events."""
+"""Held batches, the outbox of end events, and how long each worker's lease is."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,3 +32,4 @@ def upgrade() -> None:
         sqlite_where=sa.text("delivered_at IS NULL"),
     )
     op.create_index("ix_events_batch", "events", ["batch_id"])
+    op.add_column("workers", sa.Column("lease_seconds", sa.Float(), nullable=False, server_default="30"))
