@@ -8,7 +8,8 @@ import pytest
 
 from gristmill import settings, wiring
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import Failed, Report
+from gristmill.domain.hold import HOLD_AFTER
+from gristmill.domain.record import Done, Failed, Report, Snooze
 from gristmill.engine.liveness import LEASE_SECONDS, submitter_is_gone, submitter_text, this_process
 from gristmill.engine.submit import submit
 from gristmill.insights import doctor
@@ -17,7 +18,6 @@ from tests.support.builders import failure, new_batch, numbered
 from tests.support.clocks import START, ManualClock
 
 BATCH = UUID(int=7)
-LEASE = timedelta(seconds=LEASE_SECONDS)
 LEASE = timedelta(seconds=LEASE_SECONDS)
 
 
@@ -75,6 +75,54 @@ async def test_unsealed_batch_of_a_living_submitter_is_not_interrupted(core, clo
     living = submitter_text(this_process(now=clock.now()))
     await core.database.batches.create_batch(new_batch(BATCH, submitter=living))
     clock.advance(10 * LEASE_SECONDS)
+    assert await commands(core) == []
+
+
+async def test_held_batch_is_a_problem_with_its_cause(core, clock):
+    await core.database.batches.create_batch(new_batch(BATCH))
+    await submit(core.database.batches, BATCH, numbered(HOLD_AFTER + 1))
+    me = this_process(now=clock.now())
+    await core.database.batches.renew_lease(me)
+    records = await core.database.batches.claim_records(me.worker_id, limit=HOLD_AFTER)
+    down = Snooze(1.0, failure(FailureCategory.PROVIDER_TRANSIENT, "The model file is gone."))
+    await core.database.batches.update_processing_status([Report(record, down) for record in records])
+    (problem,) = await doctor.examine(core)
+    assert "held" in problem.what
+    assert "The model file is gone." in problem.why
+    assert problem.since == START
+
+
+async def test_lease_that_ran_out_with_work_in_hand_is_a_problem(core, clock):
+    await submitted(core)
+    me = replace(this_process(now=clock.now()), host_id="elsewhere")
+    await core.database.batches.renew_lease(me)
+    await core.database.batches.claim_records(me.worker_id, limit=3)
+    clock.advance(LEASE_SECONDS + 1)
+    waiting, gone = await doctor.examine(core)
+    assert "no worker is at work" in waiting.what
+    assert (gone.since, gone.command) == (START, "gristmill worker run-once")
+    assert me.worker_id in gone.what
+
+
+async def test_stored_status_that_nobody_brought_up_to_date_is_a_problem(core, clock):
+    await submitted(core)
+    records = await core.database.batches.claim_records("w", limit=3)
+    await core.database.batches.update_processing_status([Report(record, Done()) for record in records])
+    (problem,) = await doctor.examine(core)
+    assert "stored as processing" in problem.what
+    await core.new_worker().run()
+    assert await commands(core) == []
+
+
+async def test_end_that_no_listener_was_told_of_is_a_problem(core, clock):
+    await core.database.batches.create_batch(new_batch(BATCH))
+    await submit(core.database.batches, BATCH, [])
+    await core.database.batches.end_batches()
+    assert await commands(core) == []
+    clock.advance(doctor.UNTOLD_AFTER.total_seconds() + 1)
+    (problem,) = await doctor.examine(core)
+    assert "was not delivered" in problem.what
+    await core.new_worker().run()
     assert await commands(core) == []
 
 

@@ -12,8 +12,11 @@ import pytest
 from gristmill.commands.ingest import IngestRequest, ingest_items, ingest_paths, prune, text_item
 from gristmill.domain.batch import BatchStatus, NewBatch
 from gristmill.domain.failures import Failure, FailureCategory
-from gristmill.domain.record import Item
+from gristmill.domain.hold import HOLD_AFTER
+from gristmill.domain.record import Item, RecordStatus
+from gristmill.domain.retry import RetryPolicy
 from gristmill.executors.inline import InlineExecutor
+from gristmill.insights.doctor import examine
 from gristmill.insights.search import SearchRequest, SearchType, search
 from gristmill.pipeline.prepare import prepare
 from gristmill.ports.clock import SystemClock
@@ -56,8 +59,12 @@ def executor():
 
 @pytest.fixture
 async def core(executor, tmp_path):
-    settings = Settings(home=tmp_path / "home", embedder="wordllama", retry_delay_seconds=0)
-    core = build(settings, database=MemoryDatabase(SystemClock()), executor=executor)
+    settings = Settings(
+        home=tmp_path / "home", embedder="wordllama", retry_delay_seconds=0, snooze_seconds=0.3
+    )
+    policy = RetryPolicy(first_delay_seconds=0, snooze_seconds=0.3)
+    database = MemoryDatabase(SystemClock(), retry_policy=policy)
+    core = build(settings, database=database, executor=executor)
     await core.open()
     yield core
     await core.close()
@@ -255,3 +262,94 @@ async def test_a_file_that_vanished_fails_alone_and_says_so(core, folder):
     view = await view_of(core, done)
     assert (view.completed_count, view.failed_count) == (1, 1)
     assert "gone.txt is gone" in view.error_messages
+
+
+async def held(core, batch_id) -> bool:
+    batch = await core.database.batches.get_batch(batch_id)
+    return batch is not None and batch.hold.held
+
+
+async def test_broken_embedder_holds_the_batch_within_twenty_items_and_costs_no_attempt(
+    core, tmp_path, executor
+):
+    """Early stop: and once it is mended, the batch goes on by itself."""
+    for number in range(100):
+        (tmp_path / f"{number:03}.txt").write_text(f"Page number {number} of the manual.\n")
+    executor.poison = " "  # Every text, that of the probe too.
+    request = IngestRequest(paths=[str(tmp_path)], batch_id=uuid4())
+    running = asyncio.create_task(ingest_paths(core, request))
+    async with asyncio.timeout(20):
+        while not await held(core, request.batch_id):  # noqa: ASYNC110 - as a user would.
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    page = await core.database.batches.get_processing_results(request.batch_id, limit=200)
+    tried = [record for record in page.records if record.error is not None]
+    assert len(tried) <= HOLD_AFTER + 1  # Each lane may have had one in hand.
+    assert {record.attempts for record in page.records if record.status is RecordStatus.PENDING} == {0}
+    problems = [problem.why for problem in await examine(core)]
+    assert any("The embedder fails: poisoned" in why for why in problems)
+    executor.poison = None
+    async with asyncio.timeout(20):
+        await running
+    view = await core.database.batches.batch_status_view(request.batch_id)
+    assert (view.completed_count, view.failed_count, view.max_retries) == (100, 0, 0)
+
+
+async def test_one_bad_text_beside_a_working_embedder_is_charged_to_its_document(core, folder, executor):
+    executor.poison = "valve"
+    done = await ingest(core, folder)
+    view = await core.database.batches.batch_status_view(done.batch_id)
+    assert (view.completed_count, view.failed_count) == (1, 1)
+
+
+@pytest.mark.parametrize("rows", [[[0.0]], [], [[float("nan")] * 256]], ids=["shape", "count", "nan"])
+async def test_embedder_that_breaks_its_contract_is_noticed(core, folder, rows):
+    class Wrong(CountingExecutor):
+        async def run(self, calls):
+            async for result in super().run(calls):
+                is_vector = isinstance(result, Returned) and hasattr(result.value, "dtype")
+                yield Returned(result.key, rows) if is_vector else result
+
+    wrong = build(
+        Settings(home=folder.parent / "home", embedder="wordllama", snooze_seconds=0.05),
+        database=core.database,
+        executor=Wrong(),
+    )
+    running = asyncio.create_task(
+        ingest_paths(wrong, IngestRequest(paths=[str(folder)], batch_id=(batch_id := uuid4())))
+    )
+    async with asyncio.timeout(20):
+        while not (groups := await errors_of(core, batch_id)):  # noqa: ASYNC110 - as a user would.
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert groups == {FailureCategory.PROVIDER_TRANSIENT}
+
+
+async def errors_of(core, batch_id) -> set[FailureCategory]:
+    if await core.database.batches.get_batch(batch_id) is None:
+        return set()
+    page = await core.database.batches.get_processing_results(batch_id)
+    return {record.error.category for record in page.records if record.error is not None}
+
+
+async def test_work_that_no_process_could_be_started_for_costs_no_attempt(core, folder, tmp_path):
+    class Full(InlineExecutor):
+        tries = 0
+
+        async def run(self, calls):
+            self.tries += 1
+            for call in calls:
+                if self.tries == 1:
+                    full = Failure(FailureCategory.INTERNAL, "No pool process could be started.")
+                    yield Broken(call.key, full, ran=False)
+                    continue
+                async for result in super().run([call]):
+                    yield result
+
+    settings = Settings(home=tmp_path / "home", embedder="wordllama", snooze_seconds=0.05)
+    crowded = build(settings, database=core.database, executor=Full())
+    request = IngestRequest(paths=[str(folder)], batch_id=uuid4())
+    await ingest_paths(crowded, request)
+    page = await core.database.batches.get_processing_results(request.batch_id)
+    assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.COMPLETED, 1)}

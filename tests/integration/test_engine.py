@@ -9,7 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from gristmill.domain.batch import BatchStatus, NewBatch
+from gristmill.domain.events import BatchEnded
 from gristmill.domain.failures import Failure, FailureCategory
+from gristmill.domain.hold import HOLD_AFTER
+from gristmill.domain.identity import end_event_id
 from gristmill.domain.record import (
     Done,
     Failed,
@@ -22,6 +25,7 @@ from gristmill.domain.record import (
     Retry,
     Snooze,
 )
+from gristmill.engine.announce import Announcer
 from gristmill.engine.lease import Lease
 from gristmill.engine.liveness import has_ended_here, is_overdue, this_process
 from gristmill.engine.submit import submit
@@ -275,3 +279,112 @@ def test_a_process_of_this_machine_is_known_by_more_than_its_pid(clock):
     assert not has_ended_here(elsewhere)
     assert not is_overdue(elsewhere, now=clock.now() + timedelta(seconds=30))
     assert is_overdue(elsewhere, now=clock.now() + timedelta(seconds=31))
+
+
+async def test_run_of_so_many_items_leaves_the_rest(database, clock):
+    batch_id = await submitted(database, 50)
+    await worker_of(database, clock, Scripted()).run(max_items=21)
+    view = await database.batches.batch_status_view(batch_id)
+    assert (view.completed_count, view.queued_count) == (21, 29)
+
+
+async def test_worker_that_stays_takes_what_comes_later(database, clock):
+    worker = worker_of(database, clock, Scripted())
+    running = asyncio.create_task(worker.run(stay=True))
+    for _ in range(2):
+        batch_id = await submitted(database, 3)
+        async with asyncio.timeout(10):
+            while not (await database.batches.get_batch(batch_id)).ended:  # noqa: ASYNC110 - as a user would.
+                await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not await database.batches.list_workers()
+
+
+async def test_held_batch_leaves_others_alone_and_goes_on_when_the_cause_is_gone(database, clock):
+    down = Snooze(1.0, Failure(FailureCategory.PROVIDER_TRANSIENT, "The model does not load."))
+    broken = True
+
+    def outcome(record: Record) -> Outcome:
+        return down if broken and record.batch_id == stuck else Done()
+
+    processor = Scripted(outcome)
+    stuck = await submitted(database, 100)
+    options = replace(FAST, group_records=128, lanes=1, outcomes_per_write=1)
+    worker = worker_of(database, clock, processor, options)
+    assert await worker.run_once() == 100
+    batch = await database.batches.get_batch(stuck)
+    assert batch.hold.held
+    assert len(processor.runs) == HOLD_AFTER
+    page = await database.batches.get_processing_results(stuck, limit=200)
+    assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.PENDING, 0)}
+    other = await submitted(database, 3)
+    assert await worker.run_once() == 3
+    assert (await database.batches.batch_status_view(other)).completed_count == 3
+    clock.advance(31)
+    await worker.run_once()
+    assert sum(processor.runs.values()) == HOLD_AFTER + 3 + 1  # One probe, then held again.
+    broken = False
+    await run_through(worker, clock, stuck)
+    view = await database.batches.batch_status_view(stuck)
+    assert (view.completed_count, view.max_retries) == (100, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "fails"),
+    [(0, 0), (1, 0), (1_000, 0), (30, 30), (30, 10)],
+    ids=["0", "1", "1000", "all", "some"],
+)
+async def test_each_round_of_a_batch_ends_with_one_event(database, clock, count, fails):
+    told: list[BatchEnded] = []
+    bad = {f"item-{number:04d}" for number in range(fails)}
+    empty = Failed(Failure(FailureCategory.TIMEOUT, "Too slow."))
+    processor = Scripted(lambda record: empty if record.item_id in bad else Done())
+    batch_id = await submitted(database, count)
+    announcer = Announcer(database.batches, [told.append])
+    lease = Lease(database.batches, this_process(now=clock.now()), clock=clock)
+    worker = Worker(
+        database, {"things": processor}, clock=clock, lease=lease, options=FAST, announcer=announcer
+    )
+    await worker.run(batch_id)
+    assert [(event.batch_id, event.round) for event in told] == [(batch_id, 0)]
+    counters = told[0].counters
+    assert (counters.completed, counters.failed) == (count - fails, fails)
+    await worker.run()
+    assert len(told) == 1
+    bad.clear()
+    if await database.batches.retry_failed(batch_id):
+        await worker.run(batch_id)
+        assert [event.round for event in told] == [0, 1]
+        assert told[1].counters.completed == count
+        assert told[0].event_id != told[1].event_id
+
+
+async def test_event_is_told_again_until_every_listener_took_it(database, clock):
+    told: list[str] = []
+    fails = 2
+
+    async def moody(event: BatchEnded) -> None:
+        nonlocal fails
+        fails -= 1
+        if fails >= 0:
+            raise ConnectionError("not now")
+        told.append("moody")
+
+    announcer = Announcer(database.batches, [lambda event: told.append("steady"), moody])
+    await submitted(database, 0)
+    await database.batches.end_batches()
+    assert [await announcer.deliver() for _ in range(4)] == [0, 0, 1, 0]
+    assert told == ["steady", "steady", "steady", "moody"]
+
+
+async def test_worker_and_one_that_died_may_tell_of_the_same_end(database, clock):
+    """At least once: who dies between telling and noting it leaves the event to be told again, under one id."""
+    batch_id = await submitted(database, 0)
+    await database.batches.end_batches()
+    told: list[BatchEnded] = []
+    (seen,) = await database.batches.pending_events(limit=9)
+    told.append(seen)  # Told, and killed before that was noted.
+    await Announcer(database.batches, [told.append]).deliver()
+    assert [event.event_id for event in told] == [end_event_id(batch_id, 0)] * 2

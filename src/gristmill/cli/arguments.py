@@ -90,6 +90,10 @@ def cursor_checked(after: str | None) -> Iterator[None]:
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, metavar="N", help="Pool processes, else as the settings say."),
+]
 BatchId = Annotated[
     UUID, typer.Argument(metavar="ID", parser=uuid, help="The batch, as `batches list` shows it.")
 ]

@@ -35,7 +35,17 @@ def batch_json(batch: Batch, *, interrupted: bool) -> dict[str, Any]:
         "error_message",
         "options",
     )
-    return {name: getattr(batch, name) for name in shown} | {"submission_interrupted": interrupted}
+    return {name: getattr(batch, name) for name in shown} | {
+        "submission_interrupted": interrupted,
+        "held": held_json(batch),
+    }
+
+
+def held_json(batch: Batch) -> dict[str, Any] | None:
+    hold = batch.hold
+    if not hold.held:
+        return None
+    return {"since": hold.since, "next_try": hold.until, "cause": hold.cause, "reason": hold.reason}
 
 
 def report_json(report: BatchReport) -> dict[str, Any]:
@@ -44,6 +54,7 @@ def report_json(report: BatchReport) -> dict[str, Any]:
         **report.view.as_json(),
         "error_message": report.batch.error_message,
         "submission_interrupted": report.interrupted,
+        "held": held_json(report.batch),
         "ways_out": ways_out(report.batch) if report.interrupted else [],
         "errors": errors_json(report.batch.batch_id, report.errors),
     }
@@ -101,6 +112,15 @@ def print_interrupted(batch: Batch) -> None:
     again, seal = ways_out(batch)
     print_text(f"  Submit the rest:           {again}")
     print_text(f"  Or declare this to be all: {seal}")
+
+
+def print_held(batch: Batch) -> None:
+    hold = batch.hold
+    print_text(f"\nheld since {output.when(hold.since)}: {safe(hold.reason or '')}")
+    print_text(
+        f"  Nothing is lost and no attempt is spent. It is tried again from {output.when(hold.until)} on, "
+        "and goes on by itself once that works."
+    )
 
 
 def print_failures(failed: Sequence[Record], total: int, batch_id: UUID) -> None:
@@ -184,6 +204,8 @@ def print_view(report: BatchReport) -> None:
         print_text(f"{column:{width}}  {_cell(column, value, report.view)}")
     if report.batch.error_message:
         print_text(f"\n{safe(report.batch.error_message)}")
+    if report.batch.hold.held:
+        print_held(report.batch)
     if report.interrupted:
         print_interrupted(report.batch)
     if report.errors:
@@ -215,7 +237,7 @@ def print_list(found: Sequence[tuple[Batch, bool]]) -> None:
         [
             (
                 batch.batch_id,
-                "submission interrupted" if interrupted else status_words(batch.status),
+                _state(batch, interrupted=interrupted),
                 batch.processed_files,
                 batch.total_files if batch.sealed_at else "?",
                 output.when(batch.created_at),
@@ -225,6 +247,12 @@ def print_list(found: Sequence[tuple[Batch, bool]]) -> None:
             for batch, interrupted in found
         ],
     )
+
+
+def _state(batch: Batch, *, interrupted: bool) -> str:
+    if interrupted:
+        return "submission interrupted"
+    return "held" if batch.hold.held else status_words(batch.status)
 
 
 def print_records(records: Sequence[Record]) -> None:

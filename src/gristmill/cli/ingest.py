@@ -67,12 +67,14 @@ def ingest(
         bool,
         typer.Option("--wait/--no-wait", help="Work until the batch has ended, or leave it to a worker."),
     ] = True,
+    workers: arguments.Workers = None,
     as_json: arguments.Json = False,
 ) -> int:
     """Ingest files and folders as one batch.
 
     The same command with the --batch-id of an interrupted batch goes on where it stopped.
     """
+    running.set_flag(context, "workers", workers)
     settings = running.settings_of(context)
     from gristmill.cli import ingest_work
     from gristmill.commands.ingest import IngestRequest, check_paths

@@ -27,6 +27,7 @@ class Finished:
     found: Findings
     pruned: int
     wait: bool
+    worker_alive: bool
 
     def print(self, *, as_json: bool) -> int:
         view = self.report.view
@@ -48,6 +49,7 @@ class Finished:
             "total": view.total_documents,
             "skipped": self.ingest.skipped,
             "pruned": self.pruned,
+            "worker_alive": self.worker_alive,
         }
 
     def _ended_json(self) -> dict[str, Any]:
@@ -68,8 +70,11 @@ class Finished:
         view = self.report.view
         print_text(f"Batch {view.batch_id}: accepted, {counted(view.total_documents, 'file')}.")
         self._print_beside()
-        work = ("Work on it", "gristmill worker run-once")
-        batch_output.print_next([work, ("Follow it", f"gristmill batches watch {view.batch_id}")])
+        steps = []
+        if not self.worker_alive:
+            print_text("No worker is alive: nothing happens until one is started.")
+            steps = [("Work on it", "gristmill worker start")]
+        batch_output.print_next([*steps, ("Follow it", f"gristmill batches watch {view.batch_id}")])
 
     def _print_ended(self) -> None:
         view = self.report.view
@@ -117,6 +122,7 @@ class Command:
             report=await batches.report(core, done.batch_id),
             found=await batches.findings(core, done.batch_id),
             wait=self._wait,
+            worker_alive=await batches.has_worker(core),
         )
 
     def advice(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from gristmill import __version__
-from gristmill.cli import batches, documents, endings, operations, output
+from gristmill.cli import batches, documents, endings, operations, output, workers
 from gristmill.cli.ingest import ingest
 from gristmill.cli.running import Invocation
 from gristmill.cli.search import search
@@ -26,7 +26,7 @@ app.add_typer(documents.app, name="documents")
 app.command()(operations.stats)
 app.command()(operations.doctor)
 app.add_typer(operations.config, name="config")
-app.add_typer(operations.worker, name="worker")
+app.add_typer(workers.worker, name="worker")
 
 
 def _folder(value: str) -> str:

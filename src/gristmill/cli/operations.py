@@ -1,4 +1,4 @@
-"""``gristmill stats``, ``doctor``, ``config ...`` and ``worker ...``."""
+"""``gristmill stats``, ``doctor`` and ``config ...``."""
 # ruff: noqa: PLC0415 - see running.
 
 from datetime import timedelta
@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gristmill.cli import arguments, output, running
-from gristmill.cli.exit_codes import ExitCode, of_batches
+from gristmill.cli.exit_codes import ExitCode
 from gristmill.cli.output import counted, print_text, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gristmill.domain.batch import BatchStatusView
     from gristmill.engine.core import Core
     from gristmill.insights.doctor import Problem
     from gristmill.ports.batches import Statistics
     from gristmill.ports.documents import CollectionSummary
 
 config = typer.Typer(help="Show the settings in force, and check them.", no_args_is_help=True)
-worker = typer.Typer(help="Work on what waits.", no_args_is_help=True)
 
 
 def stats(
@@ -104,39 +102,6 @@ def check_config(context: typer.Context, *, as_json: arguments.Json = False) -> 
     for variable in unknown:
         print_text(f"Variable {safe(variable)} is no setting and has no effect.")
     return ExitCode.OK
-
-
-@worker.command("run-once")
-def run_once(context: typer.Context, *, as_json: arguments.Json = False) -> int:
-    """Work on whatever waits, retries included, until nothing is due."""
-    from gristmill.cli import batch_output
-
-    try:
-        views = running.run(context, _work)
-    except running.Interruption as stop:
-        stop.advice = "What is done is kept. Go on with:\n  gristmill worker run-once"
-        raise
-    if as_json:
-        output.print_json({"batches": [view.as_json() for view in views], "next": None})
-    elif not views:
-        print_text("Nothing waits.")
-    for view in [] if as_json else views:
-        status = batch_output.status_words(view.computed_status)
-        print_text(f"Batch {view.batch_id}: {status}. {batch_output.counts_line(view)}.")
-    return of_batches(view.computed_status for view in views)
-
-
-async def _work(core: "Core") -> "list[BatchStatusView]":
-    from gristmill.cli import progress
-    from gristmill.commands import ingest
-    from gristmill.insights import batches
-
-    waiting = await batches.open_batches(core)
-    async with progress.beside(core) as show:
-        if waiting:
-            show(waiting[-1].batch_id)
-        await ingest.work_on(core)
-    return [(await batches.report(core, batch.batch_id)).view for batch in waiting]
 
 
 def _collection_json(summary: "CollectionSummary") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
-from gristmill.cli.output import duration, say
+from gristmill.cli.output import duration, safe, say
 from gristmill.domain.batch import Batch
 from gristmill.engine.core import Core
 from gristmill.insights import batches
@@ -40,6 +40,8 @@ def description(progress: Progress) -> str:
     failures = ", ".join(f"{count:,} {category}" for category, count in sorted(progress.failures.items()))
     if failures:
         parts.append(f"failed: {failures}")
+    if progress.batch.hold.held:
+        parts.append(f"held: {safe(progress.batch.hold.reason or '')}")
     return " | ".join(parts)
 
 
@@ -53,7 +55,7 @@ class LinesDisplay:
         self._due = 0.0
 
     def show(self, progress: Progress) -> None:
-        state = (progress.counters, progress.batch.sealed_at)
+        state = (progress.counters, progress.batch.sealed_at, progress.batch.hold.since)
         now = time.monotonic()
         if state != self._last and now >= self._due and progress.counters.total:
             say(description(progress))

@@ -48,6 +48,14 @@ def flags_of(context: typer.Context) -> dict[str, Any]:
     return (context.find_object(Invocation) or Invocation()).flags
 
 
+def set_flag(context: typer.Context, name: str, value: Any) -> None:
+    """Let an option of this command be a setting; None leaves the setting as it is."""
+    if value is not None:
+        invocation = context.find_object(Invocation)
+        assert invocation is not None
+        invocation.flags[name] = value
+
+
 def settings_of(context: typer.Context) -> "Settings":
     """The settings in force; also sets up the logs. Raises SettingsError."""
     from gristmill import settings

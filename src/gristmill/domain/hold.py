@@ -49,7 +49,7 @@ def after(hold: Hold, outcome: Outcome, *, now: datetime, pause_seconds: float) 
     if isinstance(outcome, Done):
         # What was stored already says nothing of the cause.
         return hold if outcome.result.reused else NOT_HELD
-    failure = _of_common_cause(outcome)
+    failure = of_common_cause(outcome)
     if failure is None:
         return hold
     streak = hold.streak + 1 if failure.category is hold.cause else 1
@@ -60,7 +60,7 @@ def after(hold: Hold, outcome: Outcome, *, now: datetime, pause_seconds: float) 
     return replace(hold, since=hold.since or now, until=until, reason=failure.message)
 
 
-def _of_common_cause(outcome: Outcome) -> Failure | None:
+def of_common_cause(outcome: Outcome) -> Failure | None:
     """The failure, if its cause is common to all items: what costs no attempt, and what providers and stores refuse."""
     match outcome:
         case Snooze(_, failure):

