@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import EXTRACTING, QUEUED, SUSPECT, Done, RecordStatus, Report
+from gristmill.domain.record import EXTRACTING, QUEUED, SUSPECT_ALONE, Done, RecordStatus, Report
 from gristmill.domain.versions import Step
 from gristmill.ports.database import Database
 from tests.contract import batches_contract_steps as steps
@@ -79,7 +79,7 @@ class LeasesContract:
         taken = await database.batches.take_back("w1", renewed_at=clock.now())
         assert {record.attempts for record in taken} == {0}
         stages = {r.item_id: r.stage for r in await steps.records_of(database, batch_id)}
-        assert stages == {"a": SUSPECT, "b": SUSPECT, "c": QUEUED}
+        assert stages == {"a": SUSPECT_ALONE, "b": SUSPECT_ALONE, "c": QUEUED}
         claimed = await steps.claim(database)
         assert {record.item_id: record.stage for record in claimed} == stages
         assert {record.attempts for record in claimed} == {1}

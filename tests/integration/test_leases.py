@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import SUSPECT, Done, RecordStatus, Report
+from gristmill.domain.record import SUSPECTS_TOGETHER, Done, RecordStatus, Report
 from gristmill.engine.lease import Lease, LeaseLostError, Watch
 from gristmill.engine.liveness import this_process
 from gristmill.engine.worker import Worker, WorkerOptions
@@ -142,11 +142,12 @@ async def test_worker_takes_back_its_own_lost_claims_first(clock, database):
     assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.PENDING, 0)}
 
 
-async def test_suspects_run_one_at_a_time_and_nothing_beside_them(clock, database):
-    await submitted(database, 6)
+@pytest.mark.parametrize(("count", "sizes"), [(4, [1] * 4), (12, [8, 4])])
+async def test_suspects_run_few_at_a_time_and_nothing_beside_them(clock, database, count, sizes):
+    await submitted(database, count + 2)
     dead = replace(this_process(now=clock.now()), worker_id="dead", pid=2**22 - 7)
     await database.batches.renew_lease(dead)
-    claimed = await database.batches.claim_records("dead", limit=4)
+    claimed = await database.batches.claim_records("dead", limit=count)
     await database.batches.record_stages(claimed, stage="working", progress=10)
     others = await submitted(database, 30)
     at_work: list[int] = []
@@ -154,18 +155,18 @@ async def test_suspects_run_one_at_a_time_and_nothing_beside_them(clock, databas
 
     class Watching(Scripted):
         async def process(self, records, show_stage):
-            suspect = records[0].stage == SUSPECT
+            suspect = records[0].stage in SUSPECTS_TOGETHER
             at_work.append(len(records))
             groups.append((len(records), suspect))
             await asyncio.sleep(0.002)
             if suspect:
-                assert at_work == [1]
+                assert at_work == [len(records)]
             for record in records:
                 yield Processed(record, Done())
             at_work.remove(len(records))
 
-    await worker_of(database, clock, Watching(), WorkerOptions(group_records=5, poll_seconds=0.01)).run()
-    assert [size for size, suspect in groups if suspect] == [1] * 4
+    await worker_of(database, clock, Watching(), WorkerOptions(group_records=16, poll_seconds=0.01)).run()
+    assert [size for size, suspect in groups if suspect] == sizes
     view = await database.batches.batch_status_view(others)
     assert view.completed_count == 30
 
@@ -187,8 +188,8 @@ async def test_item_that_kills_its_worker_ends_as_crashed_and_its_neighbours_com
 async def live_and_die(database, clock, worker_id: str, *, killer: str) -> None:
     """A worker that runs what it can, until it begins the item that kills it."""
     claimed = await database.batches.claim_records(worker_id, limit=5)
-    fresh = [record for record in claimed if record.stage != SUSPECT]
-    for group in [fresh, *([record] for record in claimed if record.stage == SUSPECT)]:
+    fresh = [record for record in claimed if record.stage not in SUSPECTS_TOGETHER]
+    for group in [fresh, *([record] for record in claimed if record not in fresh)]:
         await database.batches.record_stages(group, stage="working", progress=10)
         if killer in {record.item_id for record in group}:
             break

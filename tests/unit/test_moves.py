@@ -14,6 +14,7 @@ from gristmill.domain.record import (
     EXTRACTING,
     QUEUED,
     SUSPECT,
+    SUSPECT_ALONE,
     Done,
     Failed,
     Outcome,
@@ -155,19 +156,24 @@ def test_of_several_in_work_with_a_lost_worker_none_is_charged_and_each_is_to_ru
     idle, first, second = _claimed(), _claimed(stage=EXTRACTING), _claimed(stage=EMBEDDING)
     freed = moves.end_leases([idle, first, second], POLICY, lambda: WRITE)
     assert [(each.status, each.attempts, each.error) for each in freed] == [(PENDING, 0, None)] * 3
-    assert [each.stage for each in freed] == [QUEUED, SUSPECT, SUSPECT]
+    assert [each.stage for each in freed] == [QUEUED, SUSPECT_ALONE, SUSPECT_ALONE]
+
+
+def test_of_many_in_work_with_a_lost_worker_each_is_to_run_with_few_others():
+    freed = moves.end_leases([_claimed(stage=EXTRACTING)] * 9, POLICY, lambda: WRITE)
+    assert [(each.stage, each.attempts) for each in freed] == [(SUSPECT, 0)] * 9
 
 
 def test_the_only_one_in_work_with_a_lost_worker_is_charged():
     idle, killer = moves.end_leases([_claimed(), _claimed(stage=EXTRACTING)], POLICY, lambda: WRITE)
-    assert (idle.attempts, killer.attempts, killer.stage) == (0, 1, SUSPECT)
+    assert (idle.attempts, killer.attempts, killer.stage) == (0, 1, SUSPECT_ALONE)
 
 
 def test_suspect_stays_one_until_it_was_tried_alone():
-    suspect = moves.end_lease(_claimed(stage=EXTRACTING), POLICY, WRITE, alone=False)
+    suspect = moves.end_lease(_claimed(stage=EXTRACTING), POLICY, WRITE, begun=2)
     claimed = moves.claim(suspect, claim_id="c2", worker="w2", write=WRITE)
-    assert (claimed.stage, claimed.begun) == (SUSPECT, False)
-    assert moves.release(claimed, WRITE).stage == SUSPECT
+    assert (claimed.stage, claimed.begun) == (SUSPECT_ALONE, False)
+    assert moves.release(claimed, WRITE).stage == SUSPECT_ALONE
     begun = moves.progressed(claimed, stage=EXTRACTING, progress=1, write=WRITE)
     assert begun.begun
     assert _settle(begun, Retry(TIMEOUT)).stage == QUEUED

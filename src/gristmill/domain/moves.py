@@ -11,6 +11,8 @@ from gristmill.domain.record import (
     OPEN_STATUSES,
     QUEUED,
     SUSPECT,
+    SUSPECT_ALONE,
+    SUSPECTS_TOGETHER,
     Done,
     Failed,
     Outcome,
@@ -178,7 +180,7 @@ def _waiting(
 def release(record: Record, write: Write, *, move: Move = Move.RELEASE) -> Record:
     """Give a claimed record back unharmed: its attempt too."""
     attempts = max(0, record.attempts - 1)
-    stage = SUSPECT if record.stage == SUSPECT else QUEUED
+    stage = record.stage if record.stage in SUSPECTS_TOGETHER else QUEUED
     return _moved(record, move, write, attempts=attempts, next_attempt_at=write.now, stage=stage)
 
 
@@ -186,25 +188,26 @@ def end_leases(held: Sequence[Record], policy: RetryPolicy, draw: Callable[[], W
     """Take back all that a worker held which is gone.
 
     What was never begun gives its attempt back (C2). One that alone was in work is charged, so that an item which
-    kills its worker every time ends as ``crashed``. Of several nobody knows which it was: none is charged, and each
-    is tried again alone.
+    kills its worker every time ends as ``crashed``. Of several nobody knows which it was: none is charged, and they
+    are tried again a few at a time, then each alone.
     """
     begun = sum(record.begun for record in held)
-    return [end_lease(record, policy, draw(), alone=begun == 1) for record in held]
+    return [end_lease(record, policy, draw(), begun=begun) for record in held]
 
 
-def end_lease(record: Record, policy: RetryPolicy, write: Write, *, alone: bool = True) -> Record:
-    """Take one record back; ``alone`` says whether nothing else was in work with its worker."""
+def end_lease(record: Record, policy: RetryPolicy, write: Write, *, begun: int = 1) -> Record:
+    """Take one record back; ``begun`` is how many were in work with its worker."""
     if not record.begun:
         return release(record, write, move=Move.LEASE_END)
-    if not alone:
-        return replace(release(record, write, move=Move.LEASE_END), stage=SUSPECT)
+    if begun > 1:
+        stage = SUSPECT if begun > SUSPECTS_TOGETHER[SUSPECT] else SUSPECT_ALONE
+        return replace(release(record, write, move=Move.LEASE_END), stage=stage)
     failure = Failure(
         FailureCategory.CRASHED,
         f"The worker that held this item ended while it was {record.stage}; it is tried again on its own.",
     )
     ended = _again(record, Move.LEASE_END, failure, policy, write)
-    return replace(ended, stage=SUSPECT) if ended.status is RecordStatus.PENDING else ended
+    return replace(ended, stage=SUSPECT_ALONE) if ended.status is RecordStatus.PENDING else ended
 
 
 def cancel(record: Record, write: Write) -> Record:

@@ -24,14 +24,29 @@ ENDED_STATUSES = frozenset(RecordStatus) - OPEN_STATUSES
 
 # What a record shows while it is processing. A processor may add its own: nothing in SQL lists them.
 QUEUED = "queued"
-SUSPECT = "suspect"  # Queued too, to run alone: it was in work with others when its worker ended.
+# Queued too: in work with others when their worker ended. They run a few at a time, then each alone.
+SUSPECT = "suspect"
+SUSPECT_ALONE = "suspect_alone"
 EXTRACTING = "extracting"
 CHUNKING = "chunking"
 EMBEDDING = "embedding"
 AWAITING_PROVIDER = "awaiting_provider"
 PUBLISHING = "publishing"
 DONE = "done"
-STAGES = (QUEUED, SUSPECT, EXTRACTING, CHUNKING, EMBEDDING, AWAITING_PROVIDER, PUBLISHING, DONE)
+STAGES = (
+    QUEUED,
+    SUSPECT,
+    SUSPECT_ALONE,
+    EXTRACTING,
+    CHUNKING,
+    EMBEDDING,
+    AWAITING_PROVIDER,
+    PUBLISHING,
+    DONE,
+)
+
+SUSPECTS_TOGETHER = {SUSPECT: 8, SUSPECT_ALONE: 1}
+WAITING_STAGES = frozenset({QUEUED, *SUSPECTS_TOGETHER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +118,7 @@ class Record:
     @property
     def begun(self) -> bool:
         """Whether work on it was announced since it was claimed."""
-        return self.status is RecordStatus.PROCESSING and self.stage not in {QUEUED, SUSPECT}
+        return self.status is RecordStatus.PROCESSING and self.stage not in WAITING_STAGES
 
     @property
     def claim(self) -> tuple[int, int, str | None]:

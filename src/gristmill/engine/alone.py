@@ -1,4 +1,4 @@
-"""Who may work at the same time: any number of groups, or one suspect alone."""
+"""Who may work at the same time: any number of groups, or one of suspects alone."""
 
 import asyncio
 import contextlib

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from gristmill.domain.batch import Batch, exceeds_tolerance
-from gristmill.domain.record import SUSPECT, Done, Record, Report
+from gristmill.domain.record import SUSPECTS_TOGETHER, Done, Record, Report
 from gristmill.engine.alone import Floor
 from gristmill.engine.announce import Announcer
 from gristmill.engine.lease import Lease, LeaseLostError
@@ -146,16 +146,24 @@ class Worker:
     async def run_once(self, batch_id: UUID | None = None) -> int:
         """Claim one group and see it through; returns how many records it was."""
         records = await self._claim(batch_id)
-        suspects = [record for record in records if record.stage == SUSPECT]
         for kind in sorted({record.kind for record in records}):
-            group = [record for record in records if record.kind == kind and record.stage != SUSPECT]
-            if group:
-                async with self._floor.shared():
-                    await self._process(group, self._processors[kind])
-        for record in suspects:
-            async with self._floor.alone():
-                await self._process([record], self._processors[record.kind])
+            of_kind = [record for record in records if record.kind == kind]
+            await self._run_group([r for r in of_kind if r.stage not in SUSPECTS_TOGETHER], kind)
+            await self._run_suspects([r for r in of_kind if r.stage in SUSPECTS_TOGETHER], kind)
         return len(records)
+
+    async def _run_group(self, group: Sequence[Record], kind: str) -> None:
+        if group:
+            async with self._floor.shared():
+                await self._process(group, self._processors[kind])
+
+    async def _run_suspects(self, suspects: Sequence[Record], kind: str) -> None:
+        """Few at a time and nothing beside them: if we die, few can have been the cause."""
+        for stage, together in SUSPECTS_TOGETHER.items():
+            waiting = [record for record in suspects if record.stage == stage]
+            for start in range(0, len(waiting), together):
+                async with self._floor.alone():
+                    await self._process(waiting[start : start + together], self._processors[kind])
 
     async def _claim(self, batch_id: UUID | None) -> Sequence[Record]:
         limit = self._options.group_records
