@@ -48,7 +48,7 @@ DEFECTS = (
     _batches(
         "claimed rows in no order",
         "claims.py",
-        "sorted(rows, key=lambda row: (row.claim_order, row.record_id))",
+        "sorted(rows, key=_ORDER)",
         "reversed(rows)",
     ),
     _batches(

@@ -1,6 +1,6 @@
 """The one table of record moves, and the functions that apply them. Stores never decide states."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -61,6 +61,9 @@ _ENDINGS = {
 }
 
 
+_NOTHING: Mapping[str, int] = {}
+
+
 class IllegalMoveError(ValueError):
     """A move that the table does not have; always our own mistake, never an outage."""
 
@@ -85,16 +88,22 @@ class Write:
         return microseconds(self.now)
 
 
-def _moved(record: Record, move: Move, write: Write, **changes: object) -> Record:
+def _moved(
+    record: Record, move: Move, write: Write, raised: Mapping[str, int] = _NOTHING, /, **changes: object
+) -> Record:
+    """``raised``: what the move raises in the version besides."""
     status = MOVES.get((record.status, move))
     if status is None:
         raise IllegalMoveError(record.status, move)
-    version = record.version.written(stamp=write.stamp, write_id=write.write_id)
-    step = Step.PENDING if status is RecordStatus.PENDING else Step.PROCESSING
-    version = replace(version, ending=_ENDINGS.get(status, Ending.OPEN), step=step)
     fields: dict[str, object] = {
         "status": status,
-        "version": version,
+        "version": record.version.written(
+            stamp=write.stamp,
+            write_id=write.write_id,
+            ending=_ENDINGS.get(status, Ending.OPEN),
+            step=Step.PENDING if status is _PENDING else Step.PROCESSING,
+            **raised,
+        ),
         "updated_at": write.now,
         "claim_id": None,
         "worker": None,
@@ -102,16 +111,19 @@ def _moved(record: Record, move: Move, write: Write, **changes: object) -> Recor
         "progress": 0,
     }
     if status not in OPEN_STATUSES:
-        fields |= {"ended_at": write.now, "stage": record.stage}
-    return replace(record, **(fields | changes))  # type: ignore[arg-type]
+        fields["ended_at"] = write.now
+        fields["stage"] = record.stage
+    fields.update(changes)
+    return replace(record, **fields)  # type: ignore[arg-type]
 
 
 def claim(record: Record, *, claim_id: str, worker: str, write: Write) -> Record:
     """Hand a pending record to a worker: one epoch and one attempt more."""
-    claimed = _moved(
+    return _moved(
         record,
         Move.CLAIM,
         write,
+        {"epoch": record.epoch + 1},
         claim_id=claim_id,
         worker=worker,
         attempts=record.attempts + 1,
@@ -119,8 +131,6 @@ def claim(record: Record, *, claim_id: str, worker: str, write: Write) -> Record
         started_at=record.started_at or write.now,
         ended_at=None,
     )
-    version = replace(claimed.version, epoch=record.epoch + 1, step=Step.PROCESSING)
-    return replace(claimed, version=version)
 
 
 def settle(record: Record, outcome: Outcome, policy: RetryPolicy, write: Write) -> Record:
@@ -216,10 +226,11 @@ def cancel(record: Record, write: Write) -> Record:
 
 def reopen(record: Record, *, batch_round: int, write: Write) -> Record:
     """An explicit retry: a new round of attempts, which beats every ending of the old one."""
-    reopened = _moved(
+    return _moved(
         record,
         Move.REOPEN,
         write,
+        {"round": batch_round},
         attempts=0,
         retries_total=record.retries_total + 1,
         next_attempt_at=write.now,
@@ -227,7 +238,6 @@ def reopen(record: Record, *, batch_round: int, write: Write) -> Record:
         last_error_at=None,
         ended_at=None,
     )
-    return replace(reopened, version=replace(reopened.version, round=batch_round, ending=Ending.OPEN))
 
 
 def progressed(record: Record, *, stage: str, progress: int, write: Write) -> Record:

@@ -126,11 +126,12 @@ class Record:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(moment: datetime) -> int:
     """Whole microseconds since 1970, exactly: float seconds would be off by one now and then."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 PRIORITY_HEAD_START = timedelta(minutes=10)

@@ -43,9 +43,9 @@ class Version:
     stamp: int = 0
     write_id: str = ""
 
-    def written(self, *, stamp: int, write_id: str) -> "Version":
+    def written(self, *, stamp: int, write_id: str, **changes: int) -> "Version":
         """The version of the next write to the same row: one revision on, under its own write id."""
-        return replace(self, revision=self.revision + 1, stamp=stamp, write_id=write_id)
+        return replace(self, revision=self.revision + 1, stamp=stamp, write_id=write_id, **changes)  # type: ignore[arg-type]
 
 
 class Versioned(Protocol):

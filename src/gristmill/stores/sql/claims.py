@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, Text, bindparam, case, func, or_, select, update
@@ -14,9 +15,12 @@ from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql.columns import instant
 from gristmill.stores.sql.due import Choice, first_due, make_due, shares
 from gristmill.stores.sql.raw import RawStatement
-from gristmill.stores.sql.rows import COLUMNS, record_of
+from gristmill.stores.sql.rows import COLUMNS, NAMES, record_of
 from gristmill.stores.sql.sqlite import ROW_TEXT
 from gristmill.stores.sql.tables import batches, records
+
+_BATCH_ID = itemgetter(NAMES.index("batch_id"))
+_ORDER = itemgetter(NAMES.index("claim_order"), NAMES.index("record_id"))
 
 
 def claim_records(
@@ -45,9 +49,9 @@ def claim_records(
     for each, most in shares(connection, asked, limit=limit):
         claim = _claim(*each.shape)
         rows += claim.execute(connection, {**parameters, "most": most, **each.parameters}).all()
-    for batch_id, claimed in Counter(row.batch_id for row in rows).items():
+    for batch_id, claimed in Counter(map(_BATCH_ID, rows)).items():
         _START.execute(connection, {"of_batch": batch_id, "claimed": claimed, "at": now})
-    return [record_of(row) for row in sorted(rows, key=lambda row: (row.claim_order, row.record_id))]
+    return [record_of(row) for row in sorted(rows, key=_ORDER)]
 
 
 @lru_cache

@@ -20,7 +20,7 @@ def instant(moment: datetime) -> int:
 
 
 def moment(instant: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=instant)
+    return _EPOCH + instant * _MICROSECOND
 
 
 # ASCII, so that text no database stores (lone surrogates of odd file names) comes back as it was. Made once:

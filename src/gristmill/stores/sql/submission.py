@@ -18,6 +18,8 @@ from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
 from gristmill.stores.sql.tally import Tally
 
+_UNWRITTEN = Version()
+
 
 def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Batch:
     values = batch_rows.values_of(new, now)
@@ -58,7 +60,7 @@ def _pending(batch: Batch, item: Item, draw: DrawWrite) -> Record:
         created_at=write.now,
         updated_at=write.now,
         next_attempt_at=write.now,
-        version=Version().written(stamp=write.stamp, write_id=write.write_id),
+        version=_UNWRITTEN.written(stamp=write.stamp, write_id=write.write_id),
     )
 
 

@@ -12,7 +12,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.failures import Failure
 from gristmill.domain.record import Record, RecordStatus
-from gristmill.stores.sql.columns import storable
+from gristmill.stores.sql.columns import instant, storable
+from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.rows import error_key
 from gristmill.stores.sql.tables import batches, error_types, failures, records
 
@@ -93,8 +94,8 @@ class Tally:
             found.latest_at = max(found.latest_at or record.last_error_at, record.last_error_at)
 
     def write(self, connection: Connection) -> None:
-        if self._batches:
-            connection.execute(_ADD_FIGURES, [_figures(*each) for each in self._batches.items()])
+        for batch_id, figures in self._batches.items():
+            _ADD_FIGURES.execute(connection, _figures(batch_id, figures))
         if any(self._failed.values()):
             connection.execute(_ADD_FAILED, [_failed(*each) for each in self._failed.items()])
         self._write_errors(connection)
@@ -112,12 +113,12 @@ class Tally:
 
 def _figures(batch_id: UUID, figures: _Figures) -> dict[str, Any]:
     return {
-        "key": batch_id,
+        "key": batch_id.bytes,
         **{f"more_{status.value}": figures.statuses[status] for status in RecordStatus},
         "more_microseconds": figures.completed_microseconds,
         "retries": figures.max_retries,
-        "started": figures.first_started_at,
-        "ended": figures.last_ended_at,
+        "started": None if figures.first_started_at is None else instant(figures.first_started_at),
+        "ended": None if figures.last_ended_at is None else instant(figures.last_ended_at),
     }
 
 
@@ -144,7 +145,7 @@ def _outermost(column: Column[datetime], found: str, *, earlier: bool) -> Column
     return case((column.is_(None), new), (wins, new), else_=column)
 
 
-_ADD_FIGURES = (
+_ADD_FIGURES = RawStatement(
     update(batches)
     .where(batches.c.batch_id == bindparam("key"))
     .values(
