@@ -32,7 +32,13 @@ check: $(VENV)/.dev ## formatting, lint, types, layers
 test: check ## check, then every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-bench: $(VENV)/.dev ## measure speed and answers; writes bench/results/
+# What Gristmill is compared with has an environment of its own; where that cannot be made, its row is left empty.
+.venv-bench/.done: requirements/bench.txt
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< \
+		&& touch $@ || echo "What bench compares with was not installed; its row says so."
+
+bench: $(VENV)/.dev .venv-bench/.done ## measure speed and answers; writes bench/results/
 	$(BIN)/python -m bench.run
 
 soak: $(VENV)/.dev ## the slow, long versions of the tests
