@@ -97,11 +97,11 @@ def _moved(
         raise IllegalMoveError(record.status, move)
     fields: dict[str, object] = {
         "status": status,
-        "version": record.version.written(
+        "version": record.version.moved(
+            _ENDINGS.get(status, Ending.OPEN),
+            Step.PENDING if status is _PENDING else Step.PROCESSING,
             stamp=write.stamp,
             write_id=write.write_id,
-            ending=_ENDINGS.get(status, Ending.OPEN),
-            step=Step.PENDING if status is _PENDING else Step.PROCESSING,
             **raised,
         ),
         "updated_at": write.now,
@@ -123,7 +123,7 @@ def claim(record: Record, *, claim_id: str, worker: str, write: Write) -> Record
         record,
         Move.CLAIM,
         write,
-        {"epoch": record.epoch + 1},
+        {"to_epoch": record.epoch + 1},
         claim_id=claim_id,
         worker=worker,
         attempts=record.attempts + 1,
@@ -230,7 +230,7 @@ def reopen(record: Record, *, batch_round: int, write: Write) -> Record:
         record,
         Move.REOPEN,
         write,
-        {"round": batch_round},
+        {"to_round": batch_round},
         attempts=0,
         retries_total=record.retries_total + 1,
         next_attempt_at=write.now,

@@ -3,7 +3,7 @@
 Databases merge by keeping the newer copy, so this order alone decides what survives a split.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, TypeVar
 
@@ -43,9 +43,31 @@ class Version:
     stamp: int = 0
     write_id: str = ""
 
-    def written(self, *, stamp: int, write_id: str, **changes: int) -> "Version":
+    def written(self, *, stamp: int, write_id: str) -> "Version":
         """The version of the next write to the same row: one revision on, under its own write id."""
-        return replace(self, revision=self.revision + 1, stamp=stamp, write_id=write_id, **changes)  # type: ignore[arg-type]
+        return self.moved(self.ending, self.step, stamp=stamp, write_id=write_id)
+
+    def moved(
+        self,
+        ending: Ending,
+        step: Step,
+        *,
+        stamp: int,
+        write_id: str,
+        to_round: int | None = None,
+        to_epoch: int | None = None,
+    ) -> "Version":
+        """The same for a write that moves the row. Built directly, because every move of every record is one."""
+        return Version(
+            self.tombstone,
+            self.round if to_round is None else to_round,
+            ending,
+            self.epoch if to_epoch is None else to_epoch,
+            step,
+            self.revision + 1,
+            stamp,
+            write_id,
+        )
 
 
 class Versioned(Protocol):
