@@ -46,7 +46,7 @@ class Shell:
             "LANG": "C.UTF-8",
         }
         self.home = home
-        self._environment = kept | ours | variables
+        self.environment = kept | ours | variables
 
     def run(
         self, *arguments: str | bytes, stdin: str | None = None, folder: Path | None = None, **variables: str
@@ -63,7 +63,7 @@ class Shell:
         return subprocess.Popen(
             command,
             cwd=folder,
-            env=self._environment | variables,
+            env=self.environment | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -72,7 +72,7 @@ class Shell:
     def run_in_terminal(self, *arguments: str, typed: str = "", **variables: str) -> Ran:
         """With all three streams on a terminal; what it shows is in ``stdout``."""
         ours, theirs = pty.openpty()
-        environment = self._environment | {"TERM": "xterm-256color"} | variables
+        environment = self.environment | {"TERM": "xterm-256color"} | variables
         process = subprocess.Popen(
             [GRISTMILL, *arguments],
             env=environment,
@@ -96,7 +96,7 @@ class Shell:
     def look(self, *arguments: str, code: int = 0) -> Any:
         """The JSON of a command that is not what the test is about: run in this process, which is cheap."""
         shown = io.StringIO()
-        with mock.patch.dict(os.environ, self._environment, clear=True), contextlib.redirect_stdout(shown):
+        with mock.patch.dict(os.environ, self.environment, clear=True), contextlib.redirect_stdout(shown):
             ended = main.call([*arguments, "--json"])
         structlog.reset_defaults()
         assert ended == code, shown.getvalue()
