@@ -18,20 +18,18 @@ from gristmill.stores.sql.tables import records
 GROUP = 100
 Row = tuple[Any, ...]
 
-_INSERT = f"INSERT INTO records VALUES ({', '.join('?' * len(rows.NAMES))})"
+_INSERT = f"INSERT INTO records ({', '.join(rows.NAMES)}) VALUES ({', '.join('?' * len(rows.NAMES))})"
 # Both statements write what ours write, but decide nothing and keep no figures.
 _CLAIM = """
 UPDATE records SET updated_at = ?1, status = 'processing', stage = 'queued', progress = 0, attempts = attempts + 1,
     claim_id = ?2, worker = 'worker', started_at = coalesce(started_at, ?1), ended_at = NULL, ending = 0,
     epoch = epoch + 1, step = 0, revision = revision + 1, stamp = ?1, write_id = 'w' || rowid, owed = 1, due = NULL
-WHERE record_id IN (
-    SELECT record_id FROM records WHERE due = 1 AND kind = ?3 ORDER BY claim_order, record_id LIMIT ?4
+WHERE no IN (
+    SELECT no FROM records WHERE due = 1 AND kind = ?3 ORDER BY claim_order, record_id LIMIT ?4
 )
 RETURNING *
 """
-_COMPLETE = (
-    f"UPDATE records SET {', '.join(f'{name} = ?' for name in rows.COMPLETED_NAMES)} WHERE record_id = ?"
-)
+_COMPLETE = f"UPDATE records SET {', '.join(f'{name} = ?' for name in rows.COMPLETED_NAMES)} WHERE no = ?"
 
 
 def rows_of(items: Sequence[Item]) -> list[Row]:
@@ -60,6 +58,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -65536")  # As much as ours has.
         for element in (CreateTable(records), *map(CreateIndex, records.indexes)):
             connection.execute(str(element.compile(dialect=dialect())))
         yield connection

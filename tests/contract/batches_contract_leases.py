@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import EXTRACTING, QUEUED, SUSPECT_ALONE, Done, RecordStatus, Report
+from gristmill.domain.record import EXTRACTING, QUEUED, SUSPECT, SUSPECT_ALONE, Done, RecordStatus, Report
 from gristmill.domain.versions import Step
 from gristmill.ports.database import Database
 from tests.contract import batches_contract_steps as steps
@@ -74,28 +75,36 @@ class LeasesContract:
     ):
         batch_id = await steps.submit(database, "a", "b", "c")
         await database.batches.renew_lease(builders.worker("w1", clock.now()))
-        first, second, _ = await steps.claim(database)
+        first, second, idle = await steps.claim(database)
         await database.batches.record_stages([first, second], stage=EXTRACTING, progress=10)
         taken = await database.batches.take_back("w1", renewed_at=clock.now())
         assert {record.attempts for record in taken} == {0}
-        stages = {r.item_id: r.stage for r in await steps.records_of(database, batch_id)}
-        assert stages == {"a": SUSPECT_ALONE, "b": SUSPECT_ALONE, "c": QUEUED}
+        expected = {first.item_id: SUSPECT_ALONE, second.item_id: SUSPECT_ALONE, idle.item_id: QUEUED}
+        assert await _stages(database, batch_id) == expected
         claimed = await steps.claim(database)
-        assert {record.item_id: record.stage for record in claimed} == stages
+        assert {record.item_id: record.stage for record in claimed} == expected
         assert {record.attempts for record in claimed} == {1}
         await database.batches.take_back("w1", renewed_at=clock.now())
-        assert {r.item_id: r.stage for r in await steps.records_of(database, batch_id)} == stages
+        assert await _stages(database, batch_id) == expected
+
+    async def test_of_many_begun_by_a_gone_worker_each_is_a_suspect(
+        self, database: Database, clock: ManualClock
+    ):
+        batch_id = await steps.submit(database, *"abcdefghij")
+        await database.batches.record_stages(await steps.claim(database), stage=EXTRACTING, progress=10)
+        await database.batches.take_back("w1", renewed_at=clock.now())
+        assert set((await _stages(database, batch_id)).values()) == {SUSPECT}
 
     async def test_only_one_begun_by_a_gone_worker_is_charged_whatever_else_it_held(
         self, database: Database, clock: ManualClock
     ):
         batch_id = await steps.submit(database, "a", "b", "c")
         await database.batches.renew_lease(builders.worker("w1", clock.now()))
-        first, *_ = await steps.claim(database)
+        first, *others = await steps.claim(database)
         await database.batches.record_stages([first], stage=EXTRACTING, progress=10)
         await database.batches.take_back("w1", renewed_at=clock.now())
         attempts = {r.item_id: r.attempts for r in await steps.records_of(database, batch_id)}
-        assert attempts == {"a": 1, "b": 0, "c": 0}
+        assert attempts == {first.item_id: 1} | dict.fromkeys(steps.ids(others), 0)
 
     async def test_item_that_kills_every_worker_ends_as_crashed(self, database: Database, clock: ManualClock):
         batch_id = await steps.submit(database, "killer", "neighbour")
@@ -291,3 +300,7 @@ class LeasesContract:
         (stored,) = await database.batches.list_workers()
         assert stored.renewed_at == moment
         assert stored.renewed_at.utcoffset() == timedelta(0)
+
+
+async def _stages(database: Database, batch_id: UUID) -> dict[str, str]:
+    return {record.item_id: record.stage for record in await steps.records_of(database, batch_id)}

@@ -142,8 +142,8 @@ async def test_worker_takes_back_its_own_lost_claims_first(clock, database):
     assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.PENDING, 0)}
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(4, [1] * 4), (12, [8, 4])])
-async def test_suspects_run_few_at_a_time_and_nothing_beside_them(clock, database, count, sizes):
+@pytest.mark.parametrize(("count", "most"), [(4, 1), (12, 8)])
+async def test_suspects_run_few_at_a_time_and_nothing_beside_them(clock, database, count, most):
     await submitted(database, count + 2)
     dead = replace(this_process(now=clock.now()), worker_id="dead", pid=2**22 - 7)
     await database.batches.renew_lease(dead)
@@ -166,7 +166,8 @@ async def test_suspects_run_few_at_a_time_and_nothing_beside_them(clock, databas
             at_work.remove(len(records))
 
     await worker_of(database, clock, Watching(), WorkerOptions(group_records=16, poll_seconds=0.01)).run()
-    assert [size for size, suspect in groups if suspect] == sizes
+    sizes = [size for size, suspect in groups if suspect]
+    assert (sum(sizes), max(sizes) <= most) == (count, True)
     view = await database.batches.batch_status_view(others)
     assert view.completed_count == 30
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,9 +15,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from gristmill.domain.identity import record_id
+from gristmill.domain.record import Done, Report
 from gristmill.ports.errors import ConfigurationError
 from gristmill.stores.sql import opening, tables_documents
 from gristmill.stores.sql.database import SqlDatabase
+from gristmill.stores.sql.migrations import upgrade
 from gristmill.stores.sql.tables import metadata
 from tests.contract import batches_contract_steps as steps
 from tests.support.clocks import ManualClock
@@ -51,6 +55,47 @@ async def test_migrated_schema_is_that_of_the_tables(tmp_path: Path):
     metadata.create_all(engine)
     engine.dispose()
     assert schema(tmp_path / "migrated.db") == schema(tmp_path / "created.db")
+
+
+async def test_records_of_the_first_schema_are_kept(tmp_path: Path):
+    path, batch = tmp_path / "old.db", UUID(int=5)
+    upgrade(path, application_id=opening.APPLICATION_ID, revision="0001")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        fill_first_schema(
+            connection, "batches", batch_id=batch.bytes, kind="documents", status="queued", options="{}"
+        )
+        for item_id in "ab":
+            key = record_id(batch, item_id).bytes
+            fill_first_schema(
+                connection,
+                "records",
+                record_id=key,
+                batch_id=batch.bytes,
+                item_id=item_id,
+                kind="documents",
+                payload='{"n": 1}',
+                status="pending",
+                stage="queued",
+                step=2,
+                due=1,
+                write_id=item_id,
+            )
+        connection.execute("UPDATE batches SET pending = 2")
+    database = await opened(path)
+    claimed = await database.batches.claim_records("w1", limit=9)
+    assert {record.item_id: record.payload for record in claimed} == {"a": {"n": 1}, "b": {"n": 1}}
+    assert list(await database.batches.update_processing_status([Report(r, Done()) for r in claimed])) == []
+    await steps.check_all(database)
+    await database.close()
+
+
+def fill_first_schema(connection: sqlite3.Connection, table: str, **given: object) -> None:
+    """Insert a row, with 0 wherever something is required that is not given."""
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    required = {name: 0 for _, name, _, required, _, _ in columns if required}
+    row = required | given
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
 
 
 def test_every_revision_is_known_without_alembic():

@@ -14,12 +14,12 @@ from gristmill.stores.sql.tally import Tally
 
 @dataclass(slots=True)
 class Change:
-    """A record as it is stored and as the transaction leaves it; both None where nothing is stored.
+    """A record as it is stored, under its number, and as the transaction leaves it; both None where nothing is stored.
 
     ``replaces``: it is written whole, as another database's copy of it is.
     """
 
-    record_id: bytes | None = None
+    no: int | None = None
     before: Record | None = None
     after: Record | None = None
     replaces: bool = False
@@ -57,9 +57,9 @@ def _fill(
     connection: Connection, batch_id: UUID, in_hand: dict[str, list[Record]], found: dict[str, Change]
 ) -> None:
     others = []
-    for record_id, item_id, *marks in record_store.keys_of_items(connection, batch_id, list(in_hand)):
+    for no, item_id, *marks in record_store.keys_of_items(connection, batch_id, list(in_hand)):
         change = found[item_id]
-        change.record_id = record_id
+        change.no = no
         same = (each for each in in_hand[item_id] if [each.claim_id, each.version.write_id] == marks)
         change.before = change.after = next(same, None)
         if change.before is None:
@@ -74,18 +74,18 @@ def write(connection: Connection, changes: Iterable[Change]) -> None:
     """Write the records that changed, and what that changes in the figures of their batches."""
     tally = Tally()
     whole: list[Record] = []
-    moved: list[tuple[bytes, Record]] = []
-    completed: list[tuple[bytes, Record]] = []
+    moved: list[tuple[int, Record]] = []
+    completed: list[tuple[int, Record]] = []
     for change in changes:
         if change.after is None or change.after is change.before:
             continue
         tally.moved(change.before, change.after)
-        if change.replaces or change.record_id is None:
+        if change.replaces or change.no is None:
             whole.append(change.after)
         elif change.only_completes:
-            completed.append((change.record_id, change.after))
+            completed.append((change.no, change.after))
         else:
-            moved.append((change.record_id, change.after))
+            moved.append((change.no, change.after))
     record_store.replace(connection, whole)
     record_store.move(connection, moved)
     record_store.complete(connection, completed)

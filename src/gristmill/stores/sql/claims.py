@@ -15,12 +15,13 @@ from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql.columns import instant
 from gristmill.stores.sql.due import Choice, first_due, make_due, shares
 from gristmill.stores.sql.raw import RawStatement
-from gristmill.stores.sql.rows import COLUMNS, NAMES, record_of
+from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.sqlite import ROW_TEXT
 from gristmill.stores.sql.tables import batches, records
 
-_BATCH_ID = itemgetter(NAMES.index("batch_id"))
-_ORDER = itemgetter(NAMES.index("claim_order"), NAMES.index("record_id"))
+_PLACES = {column.name: place for place, column in enumerate(COLUMNS)}
+_BATCH_ID = itemgetter(_PLACES["batch_id"])
+_ORDER = itemgetter(_PLACES["claim_order"], _PLACES["record_id"])
 
 
 def claim_records(
@@ -75,7 +76,7 @@ def _claim(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape
         "owed": True,
         "due": None,
     }
-    picked = records.c.record_id.in_(select(first_due(kinds, in_batch).c.record_id))
+    picked = records.c.no.in_(select(first_due(kinds, in_batch).c.no))
     return RawStatement(update(records).where(picked).values(changes).returning(*COLUMNS))
 
 

@@ -158,7 +158,7 @@ def _of_kind(number: int, in_batch: bool) -> list[ColumnElement[bool]]:  # noqa:
 
 def _due(conditions: Sequence[ColumnElement[bool]], limit: Any) -> Select[Any]:
     return (
-        select(records.c.record_id, records.c.claim_order, records.c.next_attempt_at)
+        select(records.c.no, records.c.claim_order, records.c.record_id, records.c.next_attempt_at)
         .where(DUE, *conditions, _IN_OPEN_BATCH)
         .order_by(records.c.claim_order, records.c.record_id)
         .limit(limit)
@@ -175,14 +175,14 @@ def _first(parts: Sequence[Select[Any]], *, order: Sequence[str], limit: Any) ->
 @lru_cache
 def _make_due(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape, see Choice)
     over = [
-        select(records.c.record_id, records.c.next_attempt_at)
+        select(records.c.no, records.c.next_attempt_at)
         .where(WAITING, *_of_kind(number, in_batch), records.c.next_attempt_at <= bindparam("by"))
         .order_by(records.c.next_attempt_at)
         .limit(bindparam("most_over"))
         for number in range(kinds)
     ]
     first = _first(over, order=["next_attempt_at"], limit=bindparam("most_over"))
-    is_over = records.c.record_id.in_(select(first.c.record_id))
+    is_over = records.c.no.in_(select(first.c.no))
     return RawStatement(update(records).where(is_over).values(due=True))
 
 

@@ -50,9 +50,6 @@ def take_back(
     freed = moves.end_leases([record for _, record in held], policy, draw)
     changes.write(
         connection,
-        [
-            Change(record_id, before=before, after=after)
-            for (record_id, before), after in zip(held, freed, strict=True)
-        ],
+        [Change(no, before=before, after=after) for (no, before), after in zip(held, freed, strict=True)],
     )
     return freed

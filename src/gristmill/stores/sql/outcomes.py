@@ -59,9 +59,9 @@ def show_stages(
     record_store.show(
         connection,
         [
-            (change.record_id, change.after)
+            (change.no, change.after)
             for change in found.values()
-            if change.record_id is not None and change.after is not None and change.after is not change.before
+            if change.no is not None and change.after is not None and change.after is not change.before
         ],
     )
     return shown

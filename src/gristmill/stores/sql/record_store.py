@@ -29,11 +29,11 @@ from gristmill.stores.sql.value_lists import packed_texts, texts_in
 # Draws a write id of its own for every row (protocol V2), and says when it is written.
 DrawWrite = Callable[[], Write]
 
-_KEY = records.c.record_id == bindparam("key")
+_KEY = records.c.no == bindparam("key")
 _IS_ITEM = (records.c.batch_id == bindparam("of_batch"), records.c.item_id.in_(texts_in("item_ids")))
 _OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM))
 _KEYS_OF_ITEMS = RawStatement(
-    select(records.c.record_id, records.c.item_id, records.c.claim_id, records.c.write_id).where(*_IS_ITEM)
+    select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id).where(*_IS_ITEM)
 )
 
 
@@ -46,7 +46,7 @@ _WHOLE = insert(records).values({name: bindparam(name) for name in NAMES})
 _INSERT_NEW = BulkStatement(_WHOLE.on_conflict_do_nothing(), NAMES)
 _REPLACE = BulkStatement(
     _WHOLE.on_conflict_do_update(
-        index_elements=["record_id"], set_={name: _WHOLE.excluded[name] for name in NAMES[1:]}
+        index_elements=["batch_id", "item_id"], set_={name: _WHOLE.excluded[name] for name in NAMES}
     ),
     NAMES,
 )
@@ -65,17 +65,17 @@ def replace(connection: Connection, changed: Iterable[Record]) -> None:
     _REPLACE.execute(connection, [values_of(record) for record in changed])
 
 
-def move(connection: Connection, moved: Iterable[tuple[bytes, Record]]) -> None:
+def move(connection: Connection, moved: Iterable[tuple[int, Record]]) -> None:
     """Write all that a move can change of records that are there, given with their keys."""
     _MOVE.execute(connection, [(*state_of(record), key) for key, record in moved])
 
 
-def complete(connection: Connection, completed: Iterable[tuple[bytes, Record]]) -> None:
+def complete(connection: Connection, completed: Iterable[tuple[int, Record]]) -> None:
     """Write only what completing changes of records that carried no error."""
     _COMPLETE.execute(connection, [(*completed_of(record), key) for key, record in completed])
 
 
-def show(connection: Connection, shown: Iterable[tuple[bytes, Record]]) -> None:
+def show(connection: Connection, shown: Iterable[tuple[int, Record]]) -> None:
     """Write only what showing a stage changes."""
     _SHOW.execute(connection, [(*shown_of(record), key) for key, record in shown])
 
@@ -95,7 +95,7 @@ def changed_in_bulk(write: Write) -> dict[str, Any]:
 
 
 def keys_of_items(connection: Connection, batch_id: UUID, item_ids: Sequence[str]) -> Sequence[Sequence[Any]]:
-    """(record_id, item_id, claim_id, write_id) of those of the items that are there."""
+    """(no, item_id, claim_id, write_id) of those of the items that are there."""
     return _of_items(_KEYS_OF_ITEMS, connection, batch_id, item_ids)
 
 

@@ -17,7 +17,7 @@ from gristmill.domain.versions import Ending, Step, Version
 from gristmill.stores.sql.columns import instant, json_mapping, json_text, moment, storable
 from gristmill.stores.sql.tables import records
 
-NAMES = tuple(column.name for column in records.columns)
+NAMES = tuple(column.name for column in records.columns if column.name != "no")
 # What never changes comes first; the rest is written with every move.
 STATE_NAMES = NAMES[NAMES.index("created_at") + 1 :]
 # What completing a record that carries no error changes: half of that, and no column of the sparse indexes but one.
@@ -38,7 +38,7 @@ COMPLETED_NAMES = (
     "owed",
 )
 SHOWN_NAMES = ("updated_at", "stage", "progress", "revision", "stamp", "write_id", "owed")
-# What ``record_of`` reads: the columns as they are stored, without the cost of a type each.
+# What ``record_of`` reads: first the key, then NAMES, as they are stored, without the cost of a type each.
 COLUMNS = tuple(type_coerce(column, NullType()).label(column.name) for column in records.columns)
 
 Values = tuple[Any, ...]
@@ -177,6 +177,7 @@ def _batch_id(stored: bytes) -> UUID:
 def record_of(row: Sequence[Any]) -> Record:
     """The record of a row that holds COLUMNS, raw."""
     (
+        _,
         _,
         batch_id,
         item_id,

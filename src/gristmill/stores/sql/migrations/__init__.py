@@ -9,8 +9,8 @@ from sqlalchemy import URL, NullPool, create_engine
 from gristmill.stores.sql.sqlite import BUSY_SECONDS, begin_with
 
 
-def upgrade(path: Path, *, application_id: int) -> None:
-    """Apply every missing step to the SQLite file, or none, and mark it as ours."""
+def upgrade(path: Path, *, application_id: int, revision: str = "head") -> None:
+    """Apply every missing step up to the revision to the SQLite file, or none, and mark it as ours."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
@@ -21,5 +21,5 @@ def upgrade(path: Path, *, application_id: int) -> None:
     config.set_main_option("script_location", "gristmill.stores.sql:migrations")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
         connection.exec_driver_sql(f"PRAGMA application_id = {application_id:d}")
