@@ -1,16 +1,16 @@
 """Russian, Ukrainian or English, by letters and frequent words; anything else is not guessed."""
 
 import re
+from collections.abc import Sequence
 
 _SAMPLE_CHARACTERS = 20_000
 _ENOUGH_LETTERS, _MOSTLY = 10, 0.6
-_CYRILLIC = re.compile("[\u0400-\u04ff]")
-_LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
+_CYRILLIC = re.compile("[\u0400-\u04ff]+")
+_LATIN = re.compile("[a-z\u00c0-\u024f]+")
 _RUSSIAN_ONLY = re.compile("[ыэё]")
 _UKRAINIAN = re.compile("[іїєґ]")
 _NOT_RUSSIAN = re.compile("[^а-яё]")  # noqa: RUF001 - Cyrillic is meant.
 _LONG_TEXT = 300
-_WORD = re.compile("[a-z\u00c0-\u024f]+")
 _ENGLISH_WORDS = "the of and to is for that with on are it be this as by or was from not you at which"
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _ENGLISH_SHARE, _FEWEST_ENGLISH = 0.08, 2
@@ -23,10 +23,11 @@ def language_of(text: str, declared: str | None = None) -> str | None:
     Office programs declare the language of the program, not of the text.
     """
     sample = text[:_SAMPLE_CHARACTERS].lower()
-    cyrillic, latin = _CYRILLIC.findall(sample), len(_LATIN.findall(sample))
+    cyrillic, words = "".join(_CYRILLIC.findall(sample)), _LATIN.findall(sample)
+    latin = sum(map(len, words))
     if len(cyrillic) >= _ENOUGH_LETTERS and len(cyrillic) >= _MOSTLY * (len(cyrillic) + latin):
-        return _cyrillic_language("".join(cyrillic))
-    if latin >= _ENOUGH_LETTERS and _is_english(sample):
+        return _cyrillic_language(cyrillic)
+    if latin >= _ENOUGH_LETTERS and _is_english(words):
         return "en"
     match = _CODE.fullmatch(declared.strip().lower()) if declared else None
     return match[1] if match and not cyrillic else None
@@ -40,7 +41,6 @@ def _cyrillic_language(letters: str) -> str | None:
     return "ru" if len(letters) < _LONG_TEXT or _RUSSIAN_ONLY.search(letters) else None
 
 
-def _is_english(sample: str) -> bool:
-    words = _WORD.findall(sample)
-    frequent = sum(word in _ENGLISH for word in words)
+def _is_english(words: Sequence[str]) -> bool:
+    frequent = sum(map(_ENGLISH.__contains__, words))
     return frequent >= _FEWEST_ENGLISH and frequent >= _ENGLISH_SHARE * len(words)

@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import Stemmer
@@ -50,10 +51,10 @@ def index_tokens(text: str) -> list[str]:
     A code of letters and digits counts as a whole and by its parts: B25, B-25 and "b 25" find each other.
     The number 3,5 is 3.5.
     """
-    tokens: list[str] = []
-    for unit in _UNIT.findall(text):
-        tokens += _tokens(unit)
-    return tokens
+    # No unit goes over white space, and most pieces between have come before.
+    pieces = text.split()
+    short = max(map(len, pieces), default=0) <= _CACHED_LENGTH
+    return list(chain.from_iterable(map(_cached_piece if short else _piece, pieces)))
 
 
 def query_tokens(text: str) -> list[str]:
@@ -67,6 +68,13 @@ def units(text: str) -> Iterator[Unit]:
     """Yield where the words of ``text`` stand, each with its tokens."""
     for match in _UNIT.finditer(text):
         yield Unit(match.start(), match.end(), _tokens(match[0]))
+
+
+def _piece(piece: str) -> tuple[str, ...]:
+    """The tokens of a stretch without white space."""
+    if len(piece) <= _CACHED_LENGTH:
+        return _cached_piece(piece)
+    return tuple(chain.from_iterable(map(_tokens, _UNIT.findall(piece))))
 
 
 def _tokens(unit: str) -> tuple[str, ...]:
@@ -110,3 +118,8 @@ def _stemmer(language: str) -> Callable[[str], str]:
 
 
 _cached_tokens = lru_cache(_CACHED_WORDS)(_new_tokens)
+
+
+@lru_cache(_CACHED_WORDS)
+def _cached_piece(piece: str) -> tuple[str, ...]:
+    return tuple(chain.from_iterable(map(_cached_tokens, _UNIT.findall(piece))))
