@@ -15,6 +15,7 @@ from gristmill.commands import batches, documents
 from gristmill.commands import ingest as ingesting
 from gristmill.domain.batch import BatchStatusView, NewBatch
 from gristmill.domain.record import Item
+from gristmill.engine.announce import Listener
 from gristmill.engine.core import Core
 from gristmill.insights import batches as batch_insights
 from gristmill.insights.search import Answer, SearchRequest, SearchType
@@ -72,6 +73,14 @@ class Gristmill:
 
     async def close(self) -> None:
         await self._core.close()
+
+    def on_batch_end(self, listener: Listener) -> None:
+        """Call ``listener`` with a ``BatchEnded`` at the end of each round of a batch.
+
+        At least once, always under the same ``event_id``; ends that came while nobody listened are told later, when
+        any work is done. A plain function runs in a thread. One that raises is called again.
+        """
+        self._core.listeners.append(listener)
 
     async def ingest(
         self, *given: Document, collection: str = DEFAULT_COLLECTION, batch_id: UUID | None = None
@@ -187,6 +196,9 @@ class SemanticCore:
         if not self._loop.is_closed():
             self._run(self._gristmill.close())
             self._stop()
+
+    def on_batch_end(self, listener: Listener) -> None:
+        self._gristmill.on_batch_end(listener)
 
     def ingest(self, *given: Document, **options: Any) -> Report:
         return self._run(self._gristmill.ingest(*given, **options))
