@@ -142,6 +142,19 @@ async def test_worker_takes_back_its_own_lost_claims_first(clock, database):
     assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.PENDING, 0)}
 
 
+async def test_worker_gives_up_all_it_holds_though_the_clock_was_set_back(clock, database):
+    batch_id = await submitted(database, 3)
+    lease = Lease(database.batches, this_process(now=clock.now()), clock=clock)
+    for end in [lease.give_up, lease.take]:
+        await lease.take()
+        await database.batches.claim_records(lease.worker.worker_id, limit=3)
+        clock.set_forward(timedelta(minutes=-1))
+        await end()
+        page = await database.batches.get_processing_results(batch_id)
+        assert {(record.status, record.attempts) for record in page.records} == {(RecordStatus.PENDING, 0)}
+        clock.set_forward(timedelta(minutes=1))
+
+
 @pytest.mark.parametrize(("count", "most"), [(4, 1), (12, 8)])
 async def test_suspects_run_few_at_a_time_and_nothing_beside_them(clock, database, count, most):
     await submitted(database, count + 2)

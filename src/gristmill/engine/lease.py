@@ -63,6 +63,7 @@ class Lease:
         self._clock = clock
         self._watch = Watch(clock)
         self._renewed = clock.monotonic()
+        self._latest = worker.renewed_at
         self._offset = self._clock_offset()
 
     @property
@@ -71,17 +72,20 @@ class Lease:
 
     async def take(self) -> None:
         """Begin: give back what an earlier try of ours may hold (C2), then say that we live."""
-        await self._batches.take_back(self.worker.worker_id, renewed_at=self._clock.now())
+        await self.give_up()
         await self.renew()
 
     async def renew(self) -> None:
         asked = self._clock.monotonic()  # Counted from before the request, whatever the answer takes.
-        await self._batches.renew_lease(replace(self.worker, renewed_at=self._clock.now()))
+        now = self._clock.now()
+        self._latest = max(self._latest, now)
+        await self._batches.renew_lease(replace(self.worker, renewed_at=now))
         self._renewed = asked
 
     async def give_up(self) -> None:
-        """End: the worker is forgotten and holds nothing."""
-        await self._batches.take_back(self.worker.worker_id, renewed_at=self._clock.now())
+        """End: the worker is forgotten and holds nothing, also when the clock was set back since it renewed."""
+        renewed_at = max(self._latest, self._clock.now())
+        await self._batches.take_back(self.worker.worker_id, renewed_at=renewed_at)
 
     async def keep(self) -> None:
         """Renew for ever. Raises LeaseLostError."""
