@@ -89,3 +89,14 @@ class EventsContract:
         clock.advance(days=9)
         await database.batches.cleanup_old_records(timedelta(), apply=True)
         assert await events(database) == [untold]
+
+    async def test_batch_created_anew_after_cleanup_has_an_end_of_its_own(
+        self, database: Database, clock: ManualClock
+    ):
+        for _ in range(2):
+            batch_id = await ended(database, "a", batch_id=UUID(int=5))
+            (event,) = await events(database)
+            assert event.event_id == end_event_id(batch_id, 0)
+            await database.batches.events_delivered([event.event_id])
+            clock.advance(days=9)
+            await database.batches.cleanup_old_records(timedelta(), apply=True)

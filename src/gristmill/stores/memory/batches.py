@@ -247,6 +247,7 @@ class MemoryBatches(BatchViews):
             known = (event for event in self._events.values() if event.batch_id in old)
             for event_id in [event.event_id for event in known if event.event_id in self._delivered]:
                 del self._events[event_id]
+                self._delivered.discard(event_id)
         return found
 
 
