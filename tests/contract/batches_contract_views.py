@@ -8,7 +8,7 @@ import pytest
 
 from gristmill.domain.batch import BatchStatus, BatchStatusView, ErrorType
 from gristmill.domain.failures import Failure, FailureCategory
-from gristmill.domain.record import Retry
+from gristmill.domain.record import Retry, Snooze
 from gristmill.ports.database import Database
 from gristmill.ports.errors import BatchNotFoundError
 from tests.contract import batches_contract_steps as steps
@@ -32,6 +32,18 @@ class StatusViewContract:
             queued_count=2,
             computed_status=BatchStatus.QUEUED,
         )
+
+    async def test_start_of_a_batch_stays_when_the_clock_is_set_back(
+        self, database: Database, clock: ManualClock
+    ):
+        started_at = clock.now()
+        batch_id = await steps.submit(database, "a")
+        await steps.report(database, Snooze(0), await steps.claim_one(database))
+        clock.set_forward(timedelta(hours=-1))
+        await database.batches.claim_records("w1", limit=1)
+        clock.advance(hours=2)
+        await database.batches.claim_records("w1", limit=1)
+        assert (await database.batches.batch_status_view(batch_id)).batch_started_at == started_at
 
     async def test_every_column_of_a_batch_in_the_middle(self, database: Database, clock: ManualClock):
         created_at = clock.now()

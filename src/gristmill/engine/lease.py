@@ -31,7 +31,7 @@ class Watch:
     """Tells whose lease has ended, by what this process saw itself: clocks on the wall jump and differ.
 
     A process that is gone from this machine is gone at once. Any other is gone when nothing was heard of it for a
-    whole lease; half of one is enough when the clock says that it is overdue, too.
+    whole lease; two thirds are enough when the clock says that it is overdue, too: by then it has stopped itself.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -51,7 +51,7 @@ class Watch:
         self._seen[worker.worker_id] = seen
         silent = now - seen.since
         overdue = is_overdue(worker, now=self._clock.now())
-        return silent > (worker.lease_seconds / 2 if overdue else worker.lease_seconds)
+        return silent > worker.lease_seconds * (2 / 3 if overdue else 1)
 
 
 class Lease:

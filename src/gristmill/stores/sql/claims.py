@@ -21,6 +21,7 @@ from gristmill.stores.sql.tables import batches, records
 
 _PLACES = {column.name: place for place, column in enumerate(COLUMNS)}
 _BATCH_ID = itemgetter(_PLACES["batch_id"])
+_STARTED_AT = itemgetter(_PLACES["started_at"])
 _ORDER = itemgetter(_PLACES["claim_order"], _PLACES["record_id"])
 
 
@@ -51,7 +52,9 @@ def claim_records(
         claim = _claim(*each.shape)
         rows += claim.execute(connection, {**parameters, "most": most, **each.parameters}).all()
     for batch_id, claimed in Counter(map(_BATCH_ID, rows)).items():
-        _START.execute(connection, {"of_batch": batch_id, "claimed": claimed, "at": now})
+        # Not always now: what was claimed before keeps its start, and the clock may have been set back since.
+        first = min(_STARTED_AT(row) for row in rows if _BATCH_ID(row) == batch_id)
+        _START.execute(connection, {"of_batch": batch_id, "claimed": claimed, "at": now, "first": first})
     return [record_of(row) for row in sorted(rows, key=_ORDER)]
 
 
@@ -82,6 +85,7 @@ def _claim(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape
 
 _NOT_STARTED = batches.c.started_at.is_(None)
 _NOW: BindParameter[int] = bindparam("at")
+_FIRST: BindParameter[int] = bindparam("first")
 _START = RawStatement(
     update(batches)
     .where(batches.c.batch_id == bindparam("of_batch"))
@@ -91,7 +95,7 @@ _START = RawStatement(
         status=case((_NOT_STARTED, BatchStatus.PROCESSING.value), else_=batches.c.status),
         started_at=func.coalesce(batches.c.started_at, _NOW),
         first_started_at=case(
-            (or_(batches.c.first_started_at.is_(None), batches.c.first_started_at > _NOW), _NOW),
+            (or_(batches.c.first_started_at.is_(None), batches.c.first_started_at > _FIRST), _FIRST),
             else_=batches.c.first_started_at,
         ),
         updated_at=case((_NOT_STARTED, _NOW), else_=batches.c.updated_at),
