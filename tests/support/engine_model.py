@@ -35,6 +35,8 @@ COSTS_NOTHING = {"provider_rate", "provider_quota", "provider_auth", "provider_b
 OPEN = {"pending", "processing"}
 NO_HOLD: dict[str, Any] = {"cause": None, "streak": 0, "held_until": None}
 
+SUSPECTS = {"suspect", "suspect_alone"}
+
 
 @dataclass
 class Model:
@@ -122,14 +124,14 @@ class Model:
             return []
         self.workers.pop(worker_id, None)
         held = self.held_by(worker_id)
-        begun = [key for key in held if self.records[key].stage not in {"queued", "suspect"}]
+        begun = [key for key in held if self.records[key].stage not in {"queued", *SUSPECTS}]
         for key in held:
             if key not in begun:
                 self._give_back(key)
             elif len(begun) > 1:
-                self._give_back(key, stage="suspect")
+                self._give_back(key, stage="suspect" if len(begun) > 8 else "suspect_alone")
             else:
-                self._try_again(key, "crashed", stage="suspect")
+                self._try_again(key, "crashed", stage="suspect_alone")
         return held
 
     # -- outcomes ------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Model:
 
     def _give_back(self, key: Key, stage: str | None = None) -> None:
         fact = self.records[key]
-        stage = stage or ("suspect" if fact.stage == "suspect" else "queued")
+        stage = stage or (fact.stage if fact.stage in SUSPECTS else "queued")
         self._wait(key, 0, attempts=fact.attempts - 1, stage=stage)
 
     def _end(self, key: Key, status: str, **changes: Any) -> None:
