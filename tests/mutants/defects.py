@@ -279,4 +279,29 @@ DEFECTS = (
     _documents(
         "ordinals fall", "collection_rows.py", "first = max(at_least, (last or 0) + 1)", "first = at_least"
     ),
+    # Holds and end events
+    _batches(
+        "held batches claimed",
+        "due.py",
+        'batches.c.held_until > bindparam("at")',
+        'batches.c.held_until > bindparam("at") + 10**15',
+    ),
+    _batches("shares in no order", "due.py", "sorted(due)[:limit]", "due[:limit]"),
+    _batches("probe of a held batch forgotten", "due.py", "max(earliest, until)", "earliest"),
+    _batches("hold not kept", "holds.py", "if after != self._before[batch_id]:", "if False:"),
+    _batches("hold ends with each call", "holds.py", "return hold_of(row)", "return NOT_HELD"),
+    _batches(
+        "end without its event",
+        "endings.py",
+        "outbox.store(connection, batch_ended(batch, counters, status=status, now=now))",
+        "pass",
+    ),
+    _batches(
+        "delivered events told again",
+        "outbox.py",
+        "events.c.delivered_at.is_(None))\n    oldest_first",
+        "events.c.event_id.is_not(None))\n    oldest_first",
+    ),
+    _batches("cleanup takes untold events", "endings.py", ", events.c.delivered_at.is_not(None)", ""),
+    _batches("retry keeps the hold", "reopening.py", "            **NO_HOLD,\n", ""),
 )
