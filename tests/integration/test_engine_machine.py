@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.sql.database import SqlDatabase
@@ -50,6 +50,7 @@ def repeatable(*, examples: int, steps: int) -> settings:
         deadline=None,
         derandomize=LONG == 1,
         database=None,
+        phases=[Phase.generate],  # Shrinking a history of this length takes longer than a test may.
         suppress_health_check=list(HealthCheck),
     )
 
