@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -93,6 +95,21 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+def freeze(process: subprocess.Popen[bytes], home: Path) -> None:
+    """Stop it outside of a write: whoever is stopped inside of one keeps SQLite's lock, and all others wait for it."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(home / "gristmill.db", timeout=2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                connection.execute("ROLLBACK")
+                return
+
+
 def executions(lines: list[Line]) -> dict[str, list[tuple[float, float, int]]]:
     """For each item, when it ran and where: (start, end, pid); one that never ended ends with the log."""
     last = max(line.at for line in lines)
@@ -115,7 +132,7 @@ def test_four_workers_share_a_file_and_one_that_was_frozen_is_refused(team: Team
     wait_until(lambda: sum(line.event == "end" for line in team.lines()) > ITEMS // 20)
     frozen = team.processes[0]
     wait_until(lambda: any(line.pid == frozen.pid and line.event == "end" for line in team.lines()))
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(frozen, team.home)
 
     def rest_is_done() -> bool:
         return asyncio.run(view_of(team.home, batch_id)).completed_count == ITEMS
