@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """1 when a requirement was not met or data is missing; a quick run is not judged."""
     options = _options(arguments)
     if options.write_docs is not None:
-        return _write_docs(_newest() if options.write_docs == NEWEST else Path(options.write_docs))
+        return _write_docs(_full() if options.write_docs == NEWEST else [Path(options.write_docs)])
     _take_defaults()
     with tempfile.TemporaryDirectory(prefix="gristmill-bench-") as work:
         os.chdir(work)  # A gristmill.toml in the working folder would count.
@@ -85,18 +85,18 @@ def _store(result: Mapping[str, Any]) -> Path:
     return path
 
 
-def _newest() -> Path | None:
-    """The newest full result."""
-    return max((each for each in RESULTS.glob("*.json") if not each.stem.endswith("-quick")), default=None)
+def _full() -> list[Path]:
+    """All full results, the newest last."""
+    return sorted(each for each in RESULTS.glob("*.json") if not each.stem.endswith("-quick"))
 
 
-def _write_docs(path: Path | None) -> int:
-    if path is None:
+def _write_docs(paths: Sequence[Path]) -> int:
+    if not paths:
         print(f"There is no full result in {RESULTS}. Run `make bench` first.", file=sys.stderr)
         return 1
-    page = docs_page.render(json.loads(path.read_text("utf-8")))
-    docs_page.PATH.write_text(page, "utf-8")
-    print(f"Wrote {docs_page.PATH} from {path}.")
+    results = docs_page.chosen([json.loads(path.read_text("utf-8")) for path in paths])
+    docs_page.PATH.write_text(docs_page.render(results), "utf-8")
+    print(f"Wrote {docs_page.PATH} from {len(results)} of {len(paths)} results.")
     return 0
 
 
@@ -112,7 +112,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const=NEWEST,
         metavar="RESULT",
-        help="render docs/benchmarks.md from a result (the newest full one)",
+        help="render docs/benchmarks.md from a result (of each part the newest)",
     )
     return parser.parse_args(arguments)
 
