@@ -211,3 +211,10 @@ async def live_and_die(database, clock, worker_id: str, *, killer: str) -> None:
             break
         await database.batches.update_processing_status([Report(record, Done()) for record in group])
     await database.batches.take_back(worker_id, renewed_at=clock.now())
+
+
+def test_workers_of_one_name_are_told_apart(clock):
+    """As in two containers with one host name and one pid."""
+    first, second = this_process(now=clock.now()), this_process(now=clock.now())
+    assert (first.host_id, first.pid) == (second.host_id, second.pid)
+    assert first.worker_id != second.worker_id
