@@ -4,13 +4,11 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection
 
 from gristmill.domain.batch import BatchStatus
 from gristmill.domain.record import Done, Record, RecordStatus, Report, Result
@@ -22,6 +20,7 @@ from tests.contract import batches_contract_steps as steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
 from tests.support.databases import new_sqlite
+from tests.support.machine_steps import machine_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW, MANY = 1_000, 30_000
@@ -88,30 +87,6 @@ async def test_invariant_1_what_was_acknowledged_stays_on_memory(seed):
     for said in acknowledged:
         await check_acknowledged(database, said)
     assert "z" not in await steps.statuses(database, batch_id)
-
-
-async def machine_steps(database: SqlDatabase, work: Callable[[], Awaitable[object]]) -> int:
-    """How many tens of steps SQLite's virtual machine takes for the work, on all connections that it has now."""
-    counted = 0
-
-    def count() -> int:
-        nonlocal counted
-        counted += 1
-        return 0
-
-    def watch(connection: Connection, handler: Callable[[], int] | None = count) -> None:
-        connection.connection.driver_connection.set_progress_handler(handler, 10)
-
-    def unwatch(connection: Connection) -> None:
-        watch(connection, None)
-
-    # Reading one after the other uses the one reader there is, again and again.
-    await database._connections.run_write(watch)
-    await database._connections.run_read(watch)
-    await work()
-    await database._connections.run_write(unwatch)
-    await database._connections.run_read(unwatch)
-    return counted
 
 
 async def costs_of_a_turn(database: SqlDatabase, batch_id: UUID) -> dict[str, int]:

@@ -1,13 +1,13 @@
 """What is asked of SQLite again and again finds its rows by index, at a cost that does not grow with the rest."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
 from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Done, Failed, RecordStatus, Report, Retry
@@ -16,6 +16,7 @@ from tests.contract import batches_contract_steps as steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
 from tests.support.databases import new_sqlite
+from tests.support.machine_steps import machine_steps
 
 TIMEOUT = Failure(FailureCategory.TIMEOUT, "Too slow.")
 CHOICES = [
@@ -106,24 +107,6 @@ async def test_pages_come_in_order_from_the_index(database: SqlDatabase, clock: 
     for statement, parameters in pages.items():
         steps_of_plan = plan(tmp_path / "gristmill.db", statement, parameters)
         assert not [step for step in steps_of_plan if "TEMP B-TREE" in step], statement
-
-
-async def machine_steps(database: SqlDatabase, work: Callable[[], Awaitable[object]]) -> int:
-    """How many hundreds of steps SQLite's virtual machine takes for the work."""
-    counted = 0
-
-    def count() -> int:
-        nonlocal counted
-        counted += 1
-        return 0
-
-    def watch(connection: Connection, handler: Callable[[], int] | None = count) -> None:
-        connection.connection.driver_connection.set_progress_handler(handler, 100)
-
-    await database._connections.run_write(watch)
-    await work()
-    await database._connections.run_write(lambda connection: watch(connection, None))
-    return counted
 
 
 async def test_claim_costs_the_same_however_many_are_due(database: SqlDatabase, clock: ManualClock):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gristmill.cli import arguments, output, running
-from gristmill.cli.exit_codes import ExitCode, of_batches
+from gristmill.cli.exit_codes import of_batches
 from gristmill.cli.output import print_text
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ worker = typer.Typer(help="Work on what waits.", no_args_is_help=True)
 
 @worker.command()
 def start(
-    context: typer.Context, *, workers: arguments.Workers = None, as_json: arguments.Json = False
-) -> int:
+    context: typer.Context, *, workers: arguments.Workers = None, _as_json: arguments.Json = False
+) -> None:
     """Work on whatever comes, until stopped by Ctrl-C or SIGTERM; outages of the database are waited out."""
     running.set_flag(context, "workers", workers)
     settings = running.settings_of(context)
@@ -32,9 +32,6 @@ def start(
     except running.Interruption as stop:
         stop.advice = "What was in hand waits for the next worker:\n  gristmill worker start"
         raise
-    if as_json:  # Only reached if something else than a signal ends it.
-        output.print_json({"stopped": True, "next": None})
-    return ExitCode.OK
 
 
 async def _work_for_ever(core: "Core") -> None:
