@@ -90,6 +90,7 @@ def _documents_processor(
         embedding=Embedding(
             identity=embedders.identity_of(settings.embedder),
             embed_texts=partial(embedders.embed_texts, settings.embedder),
+            where_prepared=embedders.is_static(settings.embedder),
             memory_limit_bytes=settings.item_memory_bytes,
         ),
         limits=ItemLimits(settings.item_timeout_seconds, settings.item_memory_bytes),

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -96,18 +96,22 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def freeze(process: subprocess.Popen[bytes], home: Path) -> None:
-    """Stop it outside of a write: whoever is stopped inside of one keeps SQLite's lock, and all others wait for it."""
+    """Stop it with records in hand and outside of a write: inside of one it keeps SQLite's lock, and all others wait."""
+    in_hand = "SELECT count(*) FROM records WHERE status = 'processing' AND worker LIKE ?"
     while True:
         process.send_signal(signal.SIGSTOP)
-        with closing(sqlite3.connect(home / "gristmill.db", timeout=2, isolation_level=None)) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                process.send_signal(signal.SIGCONT)
-                time.sleep(0.05)
-            else:
-                connection.execute("ROLLBACK")
+        path = home / "gristmill.db"
+        with (
+            closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection,
+            suppress(sqlite3.OperationalError),
+        ):
+            connection.execute("BEGIN IMMEDIATE")
+            (held,) = connection.execute(in_hand, (f"%-{process.pid}-%",)).fetchone()
+            connection.execute("ROLLBACK")
+            if held:
                 return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
 
 
 def executions(lines: list[Line]) -> dict[str, list[tuple[float, float, int]]]:

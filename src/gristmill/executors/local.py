@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -14,6 +15,14 @@ from gristmill.executors.starting import ProcessStartError
 from gristmill.ports.executor import Broken, Call, Returned
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Use:
+    """The use of a seat for one call."""
+
+    seat: Seat
+    over: bool = False
 
 
 class LocalExecutor:
@@ -76,23 +85,31 @@ class LocalExecutor:
         while self._free and not self._closed and (turn := self._turns.next()):
             run, call = turn
             seat = self._free.pop()
-            task = run.begin(self._work(seat, run, call))
-            # Not at the end of the work: that never begins when it is cancelled first.
-            task.add_done_callback(partial(self._give_back, seat))
+            use = _Use(seat)
+            task = run.begin(self._work(use, run, call))
+            # Also here, because work that is cancelled first never begins.
+            task.add_done_callback(partial(self._end, use))
 
-    async def _work(self, seat: Seat, run: Run, call: Call) -> None:
+    async def _work(self, use: _Use, run: Run, call: Call) -> None:
         try:
-            run.put(await seat.run(call))
+            result = await use.seat.run(call)
+            self._give_back(use)  # The next call is on its way before anyone reads this result.
+            run.put(result)
         except ProcessStartError as error:
             self._do_without(run, call, error)
         except Exception as error:
             log.exception("executor_failed", key=call.key)
             run.put(Broken(call.key, verdicts.raised(error)))
 
-    def _give_back(self, seat: Seat, _task: asyncio.Task[None]) -> None:
-        """Seats with a process are used first."""
-        self._free.insert(len(self._free) if seat.taken else 0, seat)
-        self._hand_out()
+    def _end(self, use: _Use, _task: asyncio.Task[None]) -> None:
+        self._give_back(use)
+
+    def _give_back(self, use: _Use) -> None:
+        """Once a use. Seats with a process are used first."""
+        if not use.over:
+            use.over = True
+            self._free.insert(len(self._free) if use.seat.taken else 0, use.seat)
+            self._hand_out()
 
     def _do_without(self, run: Run, call: Call, error: ProcessStartError) -> None:
         """Leave the call to the processes there are; when there is none, nothing that waits can run."""

@@ -3,6 +3,7 @@
 PoolProcess starts it; nothing imports it in the worker. It keeps its imports few, because every start pays.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -16,11 +17,14 @@ from gristmill.domain.failures import Failure, ItemError
 from gristmill.executors import limits, verdicts, wire
 
 _TRACEBACK_CHARACTERS = 20_000
+# A document makes thousands of objects and hardly a cycle: by Python's own threshold it is searched many times.
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 def main(connection: int, lifeline: int, worker_pid: int) -> None:
     """Serve calls from file descriptor ``connection`` until the worker closes it."""
     sys.argv = ["gristmill-pool-process"]
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     limits.die_with_worker(lifeline, worker_pid)
     limits.be_first_to_go()
     _leave_stopping_to_the_worker()

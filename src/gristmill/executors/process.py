@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psutil
 import structlog
@@ -22,6 +23,21 @@ _REAP_SECONDS = 10  # A killed process goes at once unless the kernel holds it, 
 _FAILURE_BYTES = 1 << 17  # Holds the longest message and traceback a pool process sends.
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call returned, as it travelled."""
+
+    key: str
+    packed: memoryview
+
+    def read(self) -> Returned | Broken:
+        """Takes as long as the value is big, so it is left to whoever wants the value."""
+        try:
+            return Returned(self.key, pickle.loads(self.packed))  # noqa: S301  # Our own pool process wrote it.
+        except Exception as error:  # noqa: BLE001  # Unpickling runs code of the value's classes.
+            return Broken(self.key, verdicts.cannot_travel("The result", error))
 
 
 class PoolProcess:
@@ -61,7 +77,7 @@ class PoolProcess:
         """Raise ConnectionLostError when it ends first."""
         await self._connection.receive(_FAILURE_BYTES)
 
-    async def call(self, call: Call, result_limit_bytes: int) -> Returned | Broken:
+    async def call(self, call: Call, result_limit_bytes: int) -> Reply | Broken:
         self.calls += 1
         try:
             body = _pack(call, result_limit_bytes)
@@ -94,7 +110,7 @@ class PoolProcess:
         finally:
             watch.end()
 
-    async def _read(self, call: Call, kind: bytes, reply: memoryview) -> Returned | Broken:
+    async def _read(self, call: Call, kind: bytes, reply: memoryview) -> Reply | Broken:
         if kind == wire.NO_MEMORY:
             await self.end()
             return Broken(call.key, verdicts.out_of_memory(call.memory_limit_bytes))
@@ -102,10 +118,7 @@ class PoolProcess:
             category, message, trace = pickle.loads(reply)  # noqa: S301  # Our own pool process wrote it.
             log.debug("call_failed", key=call.key, category=category, traceback=trace)
             return Broken(call.key, Failure(FailureCategory(category), message))
-        try:
-            return Returned(call.key, pickle.loads(reply), len(reply))  # noqa: S301  # Our own pool process wrote it.
-        except Exception as error:  # noqa: BLE001  # Unpickling runs code of the value's classes.
-            return Broken(call.key, verdicts.cannot_travel("The result", error))
+        return Reply(call.key, reply)
 
     async def _why_it_ended(self) -> Failure:
         if self._verdict is None and not await _becomes_true(lambda: has_ended(self.pid), _GOODBYE_SECONDS):

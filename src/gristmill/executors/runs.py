@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator
 
 from gristmill.domain.failures import Failure
+from gristmill.executors.process import Reply
 from gristmill.ports.executor import Broken, Call, Returned
 
 MOST_UNFETCHED = 256
@@ -17,7 +18,7 @@ class Run:
     def __init__(self, calls: Iterable[Call]) -> None:
         self.waiting = deque(calls)
         self._running: set[asyncio.Task[None]] = set()
-        self._results: asyncio.Queue[Returned | Broken | Exception] = asyncio.Queue()
+        self._results: asyncio.Queue[Reply | Broken | Exception] = asyncio.Queue()
         self._unfetched_bytes = 0
 
     @property
@@ -34,7 +35,7 @@ class Run:
         task.add_done_callback(self._running.discard)
         return task
 
-    def put(self, result: Returned | Broken | Exception) -> None:
+    def put(self, result: Reply | Broken | Exception) -> None:
         """Hand over a result, or an exception for whoever fetches next."""
         self._unfetched_bytes += _size(result)
         self._results.put_nowait(result)
@@ -44,7 +45,7 @@ class Run:
         self._unfetched_bytes -= _size(result)
         if isinstance(result, Exception):
             raise result
-        return result
+        return result.read() if isinstance(result, Reply) else result
 
     def break_waiting(self, failure: Failure) -> None:
         while self.waiting:
@@ -58,15 +59,18 @@ class Run:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-def _size(result: Returned | Broken | Exception) -> int:
-    return result.size_bytes if isinstance(result, Returned) else 0
+def _size(result: Reply | Broken | Exception) -> int:
+    return len(result.packed) if isinstance(result, Reply) else 0
 
 
 class Turns:
-    """Gives each run with waiting calls one call in turn."""
+    """Whose call is next: of the run with the fewest left, so that runs end one after another and not all at once.
+
+    Whoever asks for a run writes its results when it has ended, which takes no process; meanwhile the others run.
+    """
 
     def __init__(self) -> None:
-        self._runs: deque[Run] = deque()
+        self._runs: list[Run] = []
 
     def join(self, run: Run) -> None:
         self._runs.append(run)
@@ -76,12 +80,11 @@ class Turns:
             self._runs.remove(run)
 
     def next(self) -> tuple[Run, Call] | None:
-        for _ in range(len(self._runs)):
-            run = self._runs[0]
-            self._runs.rotate(-1)
-            if run.may_begin:
-                return run, run.waiting.popleft()
-        return None
+        ready = [run for run in self._runs if run.may_begin]
+        if not ready:
+            return None
+        run = min(ready, key=lambda run: len(run.waiting))
+        return run, run.waiting.popleft()
 
     def __iter__(self) -> Iterator[Run]:
         return iter(tuple(self._runs))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from gristmill.executors.process import PoolProcess
+from gristmill.executors.process import PoolProcess, Reply
 from gristmill.executors.starting import ProcessStartError, start_process
 from gristmill.executors.watch import LOOK_EVERY_SECONDS
-from gristmill.ports.executor import Broken, Call, Returned
+from gristmill.ports.executor import Broken, Call
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class Seat:
     def taken(self) -> bool:
         return self._process is not None and self._process.alive
 
-    async def run(self, call: Call) -> Returned | Broken:
+    async def run(self, call: Call) -> Reply | Broken:
         """Run the call; cancelling kills it. Raises ProcessStartError when no process can be started."""
         if self._process is None or not self._process.alive:
             await self.close()

@@ -21,7 +21,7 @@ from gristmill.domain.record import (
 )
 from gristmill.pipeline.embed import Embedding, Vectors
 from gristmill.pipeline.files import FileFacts, file_facts
-from gristmill.pipeline.prepare import Prepared, Recipe, Task, prepare
+from gristmill.pipeline.prepare import EmbedTexts, Prepared, Recipe, Task, prepare
 from gristmill.ports.documents import Documents, Published
 from gristmill.ports.executor import Broken, Call, Executor, Returned
 from gristmill.ports.processor import Processed, ShowStage
@@ -63,18 +63,20 @@ class DocumentsProcessor:
         recipe: Recipe,
         embedding: Embedding,
         limits: ItemLimits = ItemLimits(),
-        chunks_per_write: int = 256,
+        chunks_per_write: int = 1024,
         snooze_seconds: float = 30.0,
     ) -> None:
         self._documents = documents
         self._executor = executor
         self._recipe = recipe
         self._vectors = Vectors(documents, executor, embedding, snooze_seconds=snooze_seconds)
+        self._embedding = embedding
         self._snooze_seconds = snooze_seconds
         self._limits = limits
         self._chunks_per_write = chunks_per_write
         # Grows with success: an embedder that fails is noticed at the first document, not after a whole group.
         self._chunks_at_once = 1
+        self._embedder_works = False
 
     async def process(self, records: Sequence[Record], show_stage: ShowStage) -> AsyncIterator[Processed]:
         jobs: list[_Job] = []
@@ -88,8 +90,11 @@ class DocumentsProcessor:
             yield reused
         if changed:
             await show_stage([job.record for job in changed], EXTRACTING, 10)
-        async for processed in self._make(changed, show_stage):
-            yield processed
+        # Until the embedder is known to work, one document goes first and shows it.
+        first = 0 if self._embedder_works else 1
+        for group in (changed[:first], changed[first:]):
+            async for processed in self._make(group, show_stage):
+                yield processed
 
     # -- unchanged documents -------------------------------------------------------------------------
 
@@ -134,10 +139,10 @@ class DocumentsProcessor:
     # -- changed documents ---------------------------------------------------------------------------
 
     async def _make(self, jobs: Sequence[_Job], show_stage: ShowStage) -> AsyncIterator[Processed]:
-        by_key = {str(job.record.record_id): job for job in jobs}
         waiting: list[tuple[Record, Prepared]] = []
-        async for result in self._executor.run([self._call(key, job) for key, job in by_key.items()]):
-            record = by_key[result.key].record
+        chunks = 0
+        async for result in self._executor.run([self._call(str(n), job) for n, job in enumerate(jobs)]):
+            record = jobs[int(result.key)].record
             match result:
                 case Broken(_, failure, ran=False):
                     yield Processed(record, Snooze(self._snooze_seconds, failure))
@@ -145,10 +150,11 @@ class DocumentsProcessor:
                     yield Processed(record, outcome_of(failure))
                 case Returned(_, prepared):
                     waiting.append((record, prepared))
-            if sum(len(each.version.chunks) for _, each in waiting) >= self._chunks_at_once:
+                    chunks += len(prepared.version.chunks)
+            if chunks >= self._chunks_at_once:
                 async for processed in self._finish(waiting, show_stage):
                     yield processed
-                waiting = []
+                waiting, chunks = [], 0
         async for processed in self._finish(waiting, show_stage):
             yield processed
 
@@ -156,10 +162,16 @@ class DocumentsProcessor:
         return Call(
             key=key,
             function=prepare,
-            arguments=(job.task, self._recipe),
+            arguments=(job.task, self._recipe, self._embed_texts),
             time_limit_seconds=self._limits.time_seconds,
             memory_limit_bytes=self._limits.memory_bytes,
         )
+
+    @property
+    def _embed_texts(self) -> EmbedTexts | None:
+        if self._embedding.where_prepared and self._embedder_works:
+            return self._embedding.embed_texts
+        return None
 
     async def _finish(
         self, group: Sequence[tuple[Record, Prepared]], show_stage: ShowStage
@@ -167,8 +179,10 @@ class DocumentsProcessor:
         """Embed, commit and publish a group; every step may be repeated after a crash."""
         if not group:
             return
-        await show_stage([record for record, _ in group], EMBEDDING, 50)
+        unembedded = [record for record, prepared in group if prepared.vectors is None]
+        await show_stage(unembedded, EMBEDDING, 50)
         failed = await self._vectors.make([prepared for _, prepared in group])
+        self._embedder_works = not failed
         self._chunks_at_once = 1 if failed else min(2 * self._chunks_at_once, self._chunks_per_write)
         whole: list[tuple[Record, Prepared]] = []
         for record, prepared in group:

@@ -11,21 +11,27 @@ import numpy as np
 from gristmill.domain.document import EmbeddingIdentity
 from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Outcome, Snooze, outcome_of
-from gristmill.pipeline.prepare import Prepared
+from gristmill.pipeline.prepare import EmbedTexts, Prepared
 from gristmill.ports.documents import Documents, Vector
 from gristmill.ports.executor import Broken, Call, Executor, Returned
 
 _PROBE = "Is anybody there?"
 
-EmbedTexts = Callable[[tuple[str, ...]], Vector]
+# Vectors that came with their documents are stored so many at a time.
+_STORED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """How texts become vectors: a module-level function that runs in a pool process, and its limits."""
+    """How texts become vectors: a module-level function that runs in a pool process, and its limits.
+
+    ``where_prepared``: embedding costs so little that a document's texts are embedded where it was prepared, also
+    those whose vectors are stored; sending them to whoever is free would cost as much.
+    """
 
     identity: EmbeddingIdentity
     embed_texts: EmbedTexts
+    where_prepared: bool = False
     slice_texts: int = 64
     time_limit_seconds: float = 600.0
     memory_limit_bytes: int = 2 << 30
@@ -44,6 +50,9 @@ class Vectors:
 
     async def make(self, group: Sequence[Prepared]) -> dict[UUID, Outcome]:
         """Make and store what is missing; returns the outcome of each document that cannot be embedded."""
+        group = await self._store_given(group)
+        if not group:
+            return {}
         texts = {vector: text for prepared in group for vector, text in prepared.texts.items()}
         missing = await self._documents.missing_vectors(list(texts))
         wanted = {vector: texts[vector] for vector in texts if vector in missing}
@@ -52,6 +61,21 @@ class Vectors:
         if (cause := await self._common_cause()) is not None:
             return await self._snoozed(group, cause)
         return await self._each_alone(group)
+
+    async def _store_given(self, group: Sequence[Prepared]) -> list[Prepared]:
+        """Store the vectors that came with their documents; returns the documents that came without."""
+        given: list[tuple[UUID, Vector]] = []
+        without: list[Prepared] = []
+        for prepared in group:
+            ids, rows = prepared.vector_ids, prepared.vectors
+            if rows is None or self._problem(rows, len(ids)) is not None:
+                without.append(prepared)
+            else:
+                given += zip(ids, rows, strict=True)
+        for start in range(0, len(given), _STORED_AT_ONCE):
+            part = dict(given[start : start + _STORED_AT_ONCE])
+            await self._documents.put_vectors(self._embedding.identity, part)
+        return without
 
     async def _common_cause(self) -> Failure | None:
         """Why the embedder embeds nothing at all: then no text is to blame. A failed slice alone does not say so."""
@@ -65,8 +89,8 @@ class Vectors:
         return {each.version.document_id: Snooze(self._snooze_seconds, cause) for each in missing}
 
     async def _missing(self, group: Sequence[Prepared]) -> list[Prepared]:
-        missing = await self._documents.missing_vectors([vector for each in group for vector in each.texts])
-        return [each for each in group if any(vector in missing for vector in each.texts)]
+        missing = await self._documents.missing_vectors([one for each in group for one in each.vector_ids])
+        return [each for each in group if not missing.isdisjoint(each.vector_ids)]
 
     async def _each_alone(self, group: Sequence[Prepared]) -> dict[UUID, Outcome]:
         """A slice mixes documents, so after a failure each document is tried by itself."""

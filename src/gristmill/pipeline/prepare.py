@@ -1,8 +1,8 @@
 """What a pool process does with one document: read, extract, chunk, and name everything by its content."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from gristmill.domain import identity
@@ -10,7 +10,13 @@ from gristmill.domain.document import Chunk, DocumentVersion, embedded_text
 from gristmill.domain.failures import FailureCategory, ItemError
 from gristmill.pipeline.files import read_file
 from gristmill.pipeline.tokens import index_tokens
+from gristmill.ports.documents import Vector
 from gristmill.ports.extraction import Chunker, Extraction, Extractor, Markup, Passage
+
+EmbedTexts = Callable[[tuple[str, ...]], Vector]
+
+# More texts than these are embedded in slices, by all processes and under a time limit of their own.
+_MOST_EMBEDDED_HERE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +50,43 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A version ready to be committed, and the texts of its vectors by vector id."""
+    """A version ready to be committed; ``vectors`` has a row for each of its ``texts``, if they are embedded already."""
 
     version: DocumentVersion
-    texts: Mapping[UUID, str]
     warnings: tuple[str, ...]
+    vectors: Vector | None = None
+
+    @property
+    def vector_ids(self) -> list[UUID]:
+        """Each once, in the order of ``texts``."""
+        return list(dict.fromkeys([chunk.vector_id for chunk in self.version.chunks]))
+
+    @property
+    def texts(self) -> dict[UUID, str]:
+        """What is to be embedded, by vector id: rebuilt from the chunks, so that it need not travel."""
+        title = self.version.title
+        return {
+            chunk.vector_id: embedded_text(title, chunk.heading, chunk.text) for chunk in self.version.chunks
+        }
 
 
-def prepare(task: Task, recipe: Recipe) -> Prepared:
-    """Raises ItemError with the category and the next step."""
+def prepare(task: Task, recipe: Recipe, embed_texts: EmbedTexts | None = None) -> Prepared:
+    """Raises ItemError with the category and the next step.
+
+    ``embed_texts``, if given, embeds a document of few chunks here and now. Where it fails the vectors are left
+    out, for whoever finds them missing to try again and to tell why.
+    """
+    prepared = _prepare(task, recipe)
+    if embed_texts is None or len(prepared.version.chunks) > _MOST_EMBEDDED_HERE:
+        return prepared
+    try:
+        vectors = embed_texts(tuple(prepared.texts.values()))
+    except Exception:  # noqa: BLE001  # It will fail again where it is looked at.
+        return prepared
+    return replace(prepared, vectors=vectors)
+
+
+def _prepare(task: Task, recipe: Recipe) -> Prepared:
     if task.text is not None:
         extraction, facts = _given_text(task.text), _text_facts(task.text)
     else:
@@ -91,8 +125,7 @@ def _version(task: Task, recipe: Recipe, extraction: Extraction, facts: dict[str
     passages = recipe.chunker.split(extraction)
     if not passages:
         raise ItemError(FailureCategory.EMPTY, f"{task.source} holds no text. Remove it, or give it content.")
-    texts: dict[UUID, str] = {}
-    chunks = tuple(_chunk(task, recipe, version, extraction.title, passage, texts) for passage in passages)
+    chunks = tuple(_chunk(task, recipe, version, extraction.title, passage) for passage in passages)
     metadata = _known(extraction) | facts | dict(task.metadata)
     return Prepared(
         DocumentVersion(
@@ -106,7 +139,6 @@ def _version(task: Task, recipe: Recipe, extraction: Extraction, facts: dict[str
             metadata=metadata,
             chunks=chunks,
         ),
-        texts,
         extraction.warnings,
     )
 
@@ -121,12 +153,8 @@ def _known(extraction: Extraction) -> dict[str, object]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _chunk(
-    task: Task, recipe: Recipe, version: str, title: str | None, passage: Passage, texts: dict[UUID, str]
-) -> Chunk:
+def _chunk(task: Task, recipe: Recipe, version: str, title: str | None, passage: Passage) -> Chunk:
     text = embedded_text(title, passage.heading, passage.text)
-    vector = identity.vector_id(text, recipe.embedding_key)
-    texts[vector] = text
     return Chunk(
         chunk_id=identity.chunk_id(task.document_id, version, passage.index),
         index=passage.index,
@@ -135,6 +163,6 @@ def _chunk(
         end=passage.end,
         heading=passage.heading,
         page=passage.page,
-        vector_id=vector,
+        vector_id=identity.vector_id(text, recipe.embedding_key),
         tokens=tuple(index_tokens(text)),
     )

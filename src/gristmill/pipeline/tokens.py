@@ -52,9 +52,7 @@ def index_tokens(text: str) -> list[str]:
     The number 3,5 is 3.5.
     """
     # No unit goes over white space, and most pieces between have come before.
-    pieces = text.split()
-    short = max(map(len, pieces), default=0) <= _CACHED_LENGTH
-    return list(chain.from_iterable(map(_cached_piece if short else _piece, pieces)))
+    return list(chain.from_iterable(map(_pieces.__getitem__, text.split())))
 
 
 def query_tokens(text: str) -> list[str]:
@@ -68,13 +66,6 @@ def units(text: str) -> Iterator[Unit]:
     """Yield where the words of ``text`` stand, each with its tokens."""
     for match in _UNIT.finditer(text):
         yield Unit(match.start(), match.end(), _tokens(match[0]))
-
-
-def _piece(piece: str) -> tuple[str, ...]:
-    """The tokens of a stretch without white space."""
-    if len(piece) <= _CACHED_LENGTH:
-        return _cached_piece(piece)
-    return tuple(chain.from_iterable(map(_tokens, _UNIT.findall(piece))))
 
 
 def _tokens(unit: str) -> tuple[str, ...]:
@@ -120,6 +111,19 @@ def _stemmer(language: str) -> Callable[[str], str]:
 _cached_tokens = lru_cache(_CACHED_WORDS)(_new_tokens)
 
 
-@lru_cache(_CACHED_WORDS)
-def _cached_piece(piece: str) -> tuple[str, ...]:
-    return tuple(chain.from_iterable(map(_cached_tokens, _UNIT.findall(piece))))
+class _Pieces(dict[str, tuple[str, ...]]):
+    """The tokens of stretches without white space; looking up in a dict takes a third of what an LRU cache takes.
+
+    When it is full it starts anew. Two threads that miss at once both work the piece out, to the same end.
+    """
+
+    def __missing__(self, piece: str) -> tuple[str, ...]:
+        tokens = tuple(chain.from_iterable(map(_tokens, _UNIT.findall(piece))))
+        if len(piece) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED_WORDS:
+                self.clear()
+            self[piece] = tokens
+        return tokens
+
+
+_pieces = _Pieces()

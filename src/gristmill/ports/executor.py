@@ -1,7 +1,7 @@
 """Where calls that may hang, crash or eat memory are run: away from the worker."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gristmill.domain.failures import Failure
@@ -23,11 +23,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """``size_bytes`` is what the value took to travel, 0 where it did not."""
-
     key: str
     value: Any
-    size_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
