@@ -3,7 +3,7 @@ from bench.parts import ingest
 
 
 def test_an_ingest_is_measured_beside_embedding_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "SHARES", {"wordllama": 0.5})
+    monkeypatch.setattr(ingest, "CASES", (("wordllama", 20, 1, 0.5),))
 
     table = ingest.run(Context(tmp_path, tmp_path, quick=True, repeats=1))
 

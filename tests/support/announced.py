@@ -66,10 +66,12 @@ def main() -> None:
     run()
 
 
-def prepare(task: preparing.Task, recipe: preparing.Recipe) -> preparing.Prepared:
+def prepare(
+    task: preparing.Task, recipe: preparing.Recipe, embed_texts: preparing.EmbedTexts | None = None
+) -> preparing.Prepared:
     """What pool processes run instead of ``pipeline.prepare.prepare``."""
     with _step(Step.EXTRACTING, task.source):
-        return preparing.prepare(task, recipe)
+        return preparing.prepare(task, recipe, embed_texts)
 
 
 def embed_texts(name: str, texts: tuple[str, ...]) -> Any:
