@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from gristmill.domain.record import Record, RecordStatus
-from gristmill.stores.sql import record_store
+from gristmill.stores.sql import locks, record_store
 from gristmill.stores.sql.rows import record_of
 from gristmill.stores.sql.tally import Tally
 
@@ -43,6 +43,8 @@ def find(connection: Connection, given: Iterable[Record]) -> Changes:
     again.
     """
     changes: Changes = {}
+    given = list(given)
+    locks.keep(connection, {record.batch_id for record in given})
     batches: dict[UUID, dict[str, list[Record]]] = {}
     for record in given:
         batches.setdefault(record.batch_id, {}).setdefault(record.item_id, []).append(record)

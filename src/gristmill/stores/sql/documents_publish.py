@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select,
 
 from gristmill.domain.document import Wanted
 from gristmill.ports.documents import Published, filter_pairs
-from gristmill.stores.sql import collection_rows, text_index
+from gristmill.stores.sql import collection_rows, locks, text_index
 from gristmill.stores.sql.collection_rows import Change
 from gristmill.stores.sql.columns import instant, json_mapping, json_text, storable
 from gristmill.stores.sql.raw import BulkStatement, RawStatement
@@ -88,6 +88,7 @@ _DELETE_DOCUMENTS = RawStatement(delete(documents).where(documents.c.no.in_(numb
 
 
 def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datetime) -> dict[UUID, Published]:
+    locks.take_documents(connection, wanted)
     found = _by_id(connection, list(wanted))
     ours = {
         row.no: row for document_id, row in found.items() if row.wanted_version == wanted[document_id].version
@@ -107,6 +108,7 @@ def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datet
 def update_metadata(
     connection: Connection, changes: Mapping[UUID, Mapping[str, object]], *, now: datetime
 ) -> int:
+    locks.take_documents(connection, changes)
     live = _LIVE.execute(connection, {"ids": packed_ids(changes)}).all()
     metadata: dict[int, Mapping[str, object]] = {}
     rows = []
@@ -124,6 +126,7 @@ def update_metadata(
 
 
 def delete_documents(connection: Connection, document_ids: Sequence[UUID]) -> int:
+    locks.take_documents(connection, document_ids)
     found = {row.no: row for row in _by_id(connection, document_ids).values()}
     versions = _versions(connection, found)
     changes: defaultdict[int, Change] = defaultdict(Change)

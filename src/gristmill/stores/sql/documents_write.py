@@ -8,15 +8,16 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gristmill.domain.document import Chunk, DocumentVersion, EmbeddingIdentity, Wanted
 from gristmill.ports.documents import Vector
-from gristmill.stores.sql import collection_rows, text_index
+from gristmill.stores.sql import collection_rows, locks, text_index
 from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.raw import BulkStatement
 from gristmill.stores.sql.tables_documents import chunks, document_versions, documents, vectors
 from gristmill.stores.sql.text_index import Span
+from gristmill.stores.sql.upserts import insert
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
 _DOCUMENT_NUMBERS = select(documents.c.document_id, documents.c.no).where(
@@ -42,7 +43,8 @@ _STORED_VECTORS = select(vectors.c.vector_id).where(vectors.c.vector_id.in_(ids_
 
 
 _INSERT_CHUNKS = BulkStatement(insert(chunks), [column.name for column in chunks.columns])
-_INSERT_VECTORS = BulkStatement(insert(vectors), [column.name for column in vectors.columns])
+# Another process may have stored the same vector meanwhile.
+_INSERT_VECTORS = BulkStatement(insert(vectors).or_nothing(), [column.name for column in vectors.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,7 @@ def put_vectors(connection: Connection, embedding: EmbeddingIdentity, given: Map
         )
         for number, vector_id in zip(numbers, fresh, strict=True)
     ]
-    _INSERT_VECTORS.execute(connection, rows)
-    return len(rows)
+    return _INSERT_VECTORS.execute(connection, rows)
 
 
 def check_dimensions(embedding: EmbeddingIdentity, given: Mapping[UUID, Vector]) -> None:
@@ -125,6 +126,7 @@ def _want(
 ) -> Mapping[UUID, int]:
     """Make each version the wanted one of its document; returns the documents' numbers."""
     latest = {version.document_id: (version, ours) for version, ours in zip(versions, wanted, strict=True)}
+    locks.take_documents(connection, latest)
     found = connection.execute(_DOCUMENT_NUMBERS, {"ids": packed_ids(latest)})
     known = {row.document_id: row.no for row in found}
     new = [document_id for document_id in latest if document_id not in known]

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from gristmill.domain import moves
 from gristmill.domain.record import Record, RecordStatus, Refusal, Report
 from gristmill.domain.retry import RetryPolicy
-from gristmill.stores.sql import changes, record_store
+from gristmill.stores.sql import changes, locks, record_store
 from gristmill.stores.sql.changes import Changes
 from gristmill.stores.sql.holds import Holds
 from gristmill.stores.sql.record_store import DrawWrite
@@ -19,6 +19,11 @@ def apply_reports(
     connection: Connection, reports: Sequence[Report], *, policy: RetryPolicy, draw: DrawWrite
 ) -> list[Refusal]:
     found = changes.find(connection, [report.record for report in reports])
+    unknown = {batch_id for (batch_id, _), change in found.items() if change.no is None}
+    if unknown and locks.needed(connection):
+        # Two could insert the same record.
+        locks.take(connection, unknown)
+        found = changes.find(connection, [report.record for report in reports])
     known = _known_batches(connection, found)
     refused: list[Refusal] = []
     holds = Holds(connection, pause_seconds=policy.snooze_seconds)

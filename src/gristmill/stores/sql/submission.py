@@ -5,7 +5,6 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, update
-from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.batch import Batch, NewBatch
 from gristmill.domain.identity import checked_item_id
@@ -13,18 +12,19 @@ from gristmill.domain.record import Item, Record, RecordStatus
 from gristmill.domain.versions import Version
 from gristmill.ports.batches import Created
 from gristmill.ports.errors import BatchConflictError
-from gristmill.stores.sql import batch_rows, record_store
+from gristmill.stores.sql import batch_rows, locks, record_store
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
 from gristmill.stores.sql.tally import Tally
+from gristmill.stores.sql.upserts import insert
 
 _UNWRITTEN = Version()
 
 
 def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Batch:
     values = batch_rows.values_of(new, now)
-    created = connection.execute(insert(batches).values(values).on_conflict_do_nothing()).rowcount
-    if not created:
+    new_row = insert(batches).values(values).or_nothing().returning(batches.c.batch_id)
+    if connection.execute(new_row).first() is None:
         unsealed = (batches.c.batch_id == new.batch_id) & batches.c.sealed_at.is_(None)
         connection.execute(update(batches).where(unsealed).values(submitter=new.submitter))
     return batch_rows.batch_of(batch_rows.row_of(connection, new.batch_id))
@@ -33,6 +33,7 @@ def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Bat
 def create_records(
     connection: Connection, batch_id: UUID, items: Sequence[Item], *, draw: DrawWrite
 ) -> Created:
+    locks.keep(connection, [batch_id])
     batch = batch_rows.batch_of(batch_rows.row_of(connection, batch_id))
     item_ids = [checked_item_id(item.item_id, position=position) for position, item in enumerate(items)]
     if batch.sealed_at is not None:
@@ -65,6 +66,7 @@ def _pending(batch: Batch, item: Item, draw: DrawWrite) -> Record:
 
 
 def seal_batch(connection: Connection, batch_id: UUID, *, now: datetime) -> Batch:
+    locks.take(connection, [batch_id])
     row = batch_rows.row_of(connection, batch_id)
     if row.sealed_at is None:
         total = batch_rows.counters_of(row).total

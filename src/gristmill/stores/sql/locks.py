@@ -1,0 +1,60 @@
+"""Row locks, for databases where several transactions write at once; SQLite has one writer and needs none.
+
+Their order is the same everywhere, so that transactions wait for each other in one direction only:
+the row of the batch, the rows of its records by number, then the figures of batches by id.
+
+What works on records of a batch holds its row with ``keep``, which others may hold too; what decides over the
+batch as a whole (seal, cancel, retry, end, delete) holds it with ``take``, alone. Figures are added up under a
+third kind of lock, that of UPDATE, which goes together with ``keep``.
+"""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from gristmill.stores.sql.dialects import POSTGRESQL
+from gristmill.stores.sql.raw import RawStatement
+from gristmill.stores.sql.tables import batches
+from gristmill.stores.sql.tables_documents import documents
+from gristmill.stores.sql.value_lists import ids_in, packed_ids
+
+_OF_BATCHES = (
+    select(batches.c.batch_id).where(batches.c.batch_id.in_(ids_in("ids"))).order_by(batches.c.batch_id)
+)
+_KEEP = RawStatement(_OF_BATCHES.with_for_update(key_share=True, read=True))
+_TAKE = RawStatement(_OF_BATCHES.with_for_update())
+_DOCUMENTS = RawStatement(
+    select(documents.c.no)
+    .where(documents.c.document_id.in_(ids_in("ids")))
+    .order_by(documents.c.no)
+    .with_for_update()
+)
+_ALONE = select(func.pg_try_advisory_xact_lock(func.hashtext(bindparam("name"))))
+
+
+def needed(connection: Connection) -> bool:
+    return connection.dialect.name == POSTGRESQL
+
+
+def keep(connection: Connection, batch_ids: Collection[UUID]) -> None:
+    """Nobody decides over these batches until the transaction ends."""
+    if batch_ids and needed(connection):
+        _KEEP.execute(connection, {"ids": packed_ids(batch_ids)})
+
+
+def take(connection: Connection, batch_ids: Collection[UUID]) -> None:
+    """Nobody works on these batches until the transaction ends."""
+    if batch_ids and needed(connection):
+        _TAKE.execute(connection, {"ids": packed_ids(batch_ids)})
+
+
+def take_documents(connection: Connection, document_ids: Collection[UUID]) -> None:
+    """Nobody stages, publishes or deletes versions of these documents until the transaction ends."""
+    if document_ids and needed(connection):
+        _DOCUMENTS.execute(connection, {"ids": packed_ids(document_ids)})
+
+
+def is_alone(connection: Connection, name: str) -> bool:
+    """Whether no other transaction that asked for the same name runs; stays so until this one ends."""
+    return not needed(connection) or bool(connection.execute(_ALONE, {"name": name}).scalar())
