@@ -62,7 +62,14 @@ class PostgresHost:
     @asynccontextmanager
     async def opened(self, clock: Clock, **options: Any) -> AsyncIterator[PostgresDatabase]:
         """An opened database of its own."""
-        with self.migrated() as name, tempfile.TemporaryDirectory() as folder:
+        with self.migrated() as name:
+            async with self.attached(name, clock, **options) as database:
+                yield database
+
+    @asynccontextmanager
+    async def attached(self, name: str, clock: Clock, **options: Any) -> AsyncIterator[PostgresDatabase]:
+        """One more process, as it were, that has this database open."""
+        with tempfile.TemporaryDirectory() as folder:
             database = PostgresDatabase(self.server(name, **options), clock=clock, folder=Path(folder))
             await database.open()
             try:

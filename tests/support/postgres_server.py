@@ -53,6 +53,7 @@ class PostgresServer:
             "full_page_writes": "on" if self._durable else "off",
             "max_connections": 100,
             "shared_buffers": "64MB",
+            "log_lock_waits": "on",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:

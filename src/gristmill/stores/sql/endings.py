@@ -13,7 +13,7 @@ from gristmill.domain.moves import Write
 from gristmill.domain.record import OPEN_STATUSES, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.ports.batches import Cleanup
-from gristmill.stores.sql import batch_rows, locks, outbox
+from gristmill.stores.sql import batch_rows, outbox
 from gristmill.stores.sql.batch_rows import NO_HOLD
 from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.record_store import changed_in_bulk
@@ -23,8 +23,7 @@ from gristmill.stores.sql.value_lists import ids_in, packed_ids
 
 
 def cancel_batch(connection: Connection, batch_id: UUID, *, error_message: str | None, write: Write) -> int:
-    locks.take(connection, [batch_id])
-    row = batch_rows.row_of(connection, batch_id)
+    row = batch_rows.taken_row(connection, batch_id)
     if batch_rows.batch_of(row).ended:
         return 0
     counters = batch_rows.counters_of(row)

@@ -57,8 +57,8 @@ def take_back(
 def _held_by(connection: Connection, worker_id: str) -> Sequence[Sequence[Any]]:
     held = records.c.worker == worker_id
     if locks.needed(connection):
-        kept = connection.scalars(select(records.c.batch_id).where(held).distinct()).all()
-        locks.keep(connection, kept)
+        found = connection.scalars(select(records.c.batch_id).where(held).distinct()).all()
+        kept = locks.keep(connection, found)
         # What it claims of other batches meanwhile is not taken: it is not gone then.
         held &= records.c.batch_id.in_(kept)
     rows = select(*COLUMNS).where(held).order_by(records.c.no).with_for_update(key_share=True)

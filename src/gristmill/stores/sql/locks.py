@@ -9,6 +9,7 @@ third kind of lock, that of UPDATE, which goes together with ``keep``.
 """
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -37,16 +38,27 @@ def needed(connection: Connection) -> bool:
     return connection.dialect.name == POSTGRESQL
 
 
-def keep(connection: Connection, batch_ids: Collection[UUID]) -> None:
-    """Nobody decides over these batches until the transaction ends."""
-    if batch_ids and needed(connection):
-        _KEEP.execute(connection, {"ids": packed_ids(batch_ids)})
+def keep(connection: Connection, batch_ids: Collection[UUID]) -> AbstractSet[UUID]:
+    """Nobody decides over these batches until the transaction ends. Returns which may be worked on.
+
+    The others are not there; one that comes under the same id after this is not to be touched.
+    """
+    return _lock(connection, _KEEP, batch_ids)
 
 
-def take(connection: Connection, batch_ids: Collection[UUID]) -> None:
-    """Nobody works on these batches until the transaction ends."""
-    if batch_ids and needed(connection):
-        _TAKE.execute(connection, {"ids": packed_ids(batch_ids)})
+def take(connection: Connection, batch_ids: Collection[UUID]) -> AbstractSet[UUID]:
+    """Nobody works on these batches until the transaction ends. Returns which may be decided over, as ``keep`` does.
+
+    Not after ``keep``: two that have kept the same batch would wait for each other.
+    """
+    return _lock(connection, _TAKE, batch_ids)
+
+
+def _lock(connection: Connection, statement: RawStatement, batch_ids: Collection[UUID]) -> AbstractSet[UUID]:
+    if not batch_ids or not needed(connection):
+        return frozenset(batch_ids)
+    rows = statement.execute(connection, {"ids": packed_ids(batch_ids)})
+    return {UUID(bytes=batch_id) for batch_id in rows.scalars()}
 
 
 def take_documents(connection: Connection, document_ids: Collection[UUID]) -> None:

@@ -10,7 +10,7 @@ from gristmill.domain.failures import PERMANENT_CATEGORIES, FailureCategory
 from gristmill.domain.moves import Write
 from gristmill.domain.record import QUEUED, RecordStatus
 from gristmill.domain.versions import Ending, Step
-from gristmill.stores.sql import batch_rows, locks
+from gristmill.stores.sql import batch_rows
 from gristmill.stores.sql.batch_rows import NO_HOLD
 from gristmill.stores.sql.columns import instant, moment
 from gristmill.stores.sql.record_store import changed_in_bulk
@@ -26,8 +26,7 @@ def retry_failed(
     permanent: bool,
     write: Write,
 ) -> int:
-    locks.take(connection, [batch_id])
-    row = batch_rows.row_of(connection, batch_id)
+    row = batch_rows.taken_row(connection, batch_id)
     wanted = set(FailureCategory if categories is None else categories)
     chosen = _chosen(batch_id, wanted if permanent else wanted - PERMANENT_CATEGORIES)
     reopened = _take_from_figures(connection, batch_id, chosen)
