@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from gristmill.domain.document import Chunk, DocumentVersion, EmbeddingIdentity, Wanted
 from gristmill.ports.documents import Vector
-from gristmill.stores.sql import collection_rows, locks, text_index
+from gristmill.stores.sql import collection_rows, text_index
 from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.raw import BulkStatement
 from gristmill.stores.sql.tables_documents import chunks, document_versions, documents, vectors
@@ -20,8 +20,12 @@ from gristmill.stores.sql.text_index import Span
 from gristmill.stores.sql.upserts import insert
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
-_DOCUMENT_NUMBERS = select(documents.c.document_id, documents.c.no).where(
-    documents.c.document_id.in_(ids_in("ids"))
+# Until the transaction ends nobody else stages, publishes or deletes versions of these; SQLite needs no lock for it.
+_DOCUMENT_NUMBERS = (
+    select(documents.c.document_id, documents.c.no)
+    .where(documents.c.document_id.in_(ids_in("ids")))
+    .order_by(documents.c.no)
+    .with_for_update()
 )
 _VERSIONS_OF = select(document_versions.c.document_no, document_versions.c.version).where(
     document_versions.c.document_no.in_(numbers_in("numbers"))
@@ -126,7 +130,6 @@ def _want(
 ) -> Mapping[UUID, int]:
     """Make each version the wanted one of its document; returns the documents' numbers."""
     latest = {version.document_id: (version, ours) for version, ours in zip(versions, wanted, strict=True)}
-    locks.take_documents(connection, latest)
     found = connection.execute(_DOCUMENT_NUMBERS, {"ids": packed_ids(latest)})
     known = {row.document_id: row.no for row in found}
     new = [document_id for document_id in latest if document_id not in known]

@@ -17,7 +17,6 @@ from sqlalchemy import Connection, bindparam, func, select
 from gristmill.stores.sql.dialects import POSTGRESQL
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables import batches
-from gristmill.stores.sql.tables_documents import documents
 from gristmill.stores.sql.value_lists import ids_in, packed_ids
 
 _OF_BATCHES = (
@@ -25,12 +24,6 @@ _OF_BATCHES = (
 )
 _KEEP = RawStatement(_OF_BATCHES.with_for_update(key_share=True, read=True))
 _TAKE = RawStatement(_OF_BATCHES.with_for_update())
-_DOCUMENTS = RawStatement(
-    select(documents.c.no)
-    .where(documents.c.document_id.in_(ids_in("ids")))
-    .order_by(documents.c.no)
-    .with_for_update()
-)
 _ALONE = select(func.pg_try_advisory_xact_lock(func.hashtext(bindparam("name"))))
 
 
@@ -59,12 +52,6 @@ def _lock(connection: Connection, statement: RawStatement, batch_ids: Collection
         return frozenset(batch_ids)
     rows = statement.execute(connection, {"ids": packed_ids(batch_ids)})
     return {UUID(bytes=batch_id) for batch_id in rows.scalars()}
-
-
-def take_documents(connection: Connection, document_ids: Collection[UUID]) -> None:
-    """Nobody stages, publishes or deletes versions of these documents until the transaction ends."""
-    if document_ids and needed(connection):
-        _DOCUMENTS.execute(connection, {"ids": packed_ids(document_ids)})
 
 
 def is_alone(connection: Connection, name: str) -> bool:
