@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,17 +26,16 @@ class PostgresHost:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
-        self._admin = psycopg.connect(url, autocommit=True)
         self._made: list[str] = []
         self._free: list[str] = []
 
     def server(self, name: str, **options: Any) -> Server:
         return Server(self._url.set(database=name), **options)
 
-    def create(self) -> str:
+    def create(self, options: str = "ENCODING 'UTF8'") -> str:
         """The name of a new database without any tables."""
         name = f"gristmill_{uuid4().hex}"
-        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        self._administer(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
         self._made.append(name)
         return name
 
@@ -56,7 +55,7 @@ class PostgresHost:
         """Past the product, in a transaction of its own."""
         url = self._url.set(database=name).render_as_string(hide_password=False)
         with psycopg.connect(url) as connection:
-            cursor = connection.execute(statement, parameters)
+            cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     @asynccontextmanager
@@ -79,8 +78,12 @@ class PostgresHost:
 
     def close(self) -> None:
         for name in self._made:
-            self._admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        self._admin.close()
+            self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _administer(self, statement: str) -> None:
+        url = self._url.render_as_string(hide_password=False)
+        with closing(psycopg.connect(url, autocommit=True)) as connection:
+            connection.execute(statement)
 
 
 @contextmanager
