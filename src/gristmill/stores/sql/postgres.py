@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import IsolationLevel
 from psycopg.abc import PQGen
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from gristmill.stores.sql import postgres_errors
@@ -105,6 +105,14 @@ class Server:
 
     def translated_errors(self) -> AbstractContextManager[None]:
         return postgres_errors.translated(str(self))
+
+
+def server_of(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Server:
+    """The server of a URL as users write it."""
+    given = make_url(url).set(drivername="postgresql")
+    return Server(
+        given, timeout_seconds=timeout_seconds, connect_seconds=min(CONNECT_SECONDS, timeout_seconds)
+    )
 
 
 class _Connection(psycopg.Connection[Any]):
