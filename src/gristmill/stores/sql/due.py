@@ -40,11 +40,13 @@ _MOST_DUE_READ = 1_000
 _MOST_OPEN_READ = 1_000
 
 # A batch that ended or is being stopped can still get records back, from a claim that had been lost.
-_IN_OPEN_BATCH = exists().where(
+_IS_OPEN = and_(
     batches.c.batch_id == records.c.batch_id,
     batches.c.completed_at.is_(None),
     batches.c.cancel_requested.is_not(True),
 )
+_IN_OPEN_BATCH = exists().where(_IS_OPEN)
+_IN_ORDER = (records.c.claim_order, records.c.record_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +167,18 @@ def _due(conditions: Sequence[ColumnElement[bool]], limit: Any) -> Select[Any]:
     return (
         select(records.c.no, records.c.claim_order, records.c.record_id, records.c.next_attempt_at)
         .where(DUE, *conditions, _IN_OPEN_BATCH)
-        .order_by(records.c.claim_order, records.c.record_id)
+        .order_by(*_IN_ORDER)
         .limit(limit)
     )
 
 
 def _free_due(conditions: Sequence[ColumnElement[bool]], limit: Any) -> Select[Any]:
     """``_due``, and nobody is waited for: what is locked, or whose batch is being stopped, is passed over."""
-    open_batch = and_(
-        batches.c.batch_id == records.c.batch_id,
-        batches.c.completed_at.is_(None),
-        batches.c.cancel_requested.is_not(True),
-    )
     return (
         select(records.c.no, records.c.claim_order, records.c.record_id, records.c.next_attempt_at)
-        .join(batches, open_batch)
+        .join(batches, _IS_OPEN)
         .where(DUE, *conditions)
-        .order_by(records.c.claim_order, records.c.record_id)
+        .order_by(*_IN_ORDER)
         .limit(limit)
         .suffix_with("FOR NO KEY UPDATE OF records SKIP LOCKED FOR KEY SHARE OF batches SKIP LOCKED")
     )
