@@ -1,6 +1,17 @@
 """Figures that a test wants to be read, recorded as its property ``figures``, are printed after the run."""
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.support.postgres_databases import PostgresHost, postgres_host
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresHost]:
+    """One server for all tests of a process."""
+    with postgres_host() as host:
+        yield host
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

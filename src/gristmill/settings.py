@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -22,6 +24,9 @@ from gristmill.ports.errors import ConfigurationError
 PREFIX = "GRISTMILL_"
 FILE_NAME = "gristmill.toml"
 MEBIBYTE = 1 << 20
+# Also read from the environment without the prefix, which beats them there; other programs know them so.
+UNPREFIXED = ("postgresql_url",)
+SECRET = frozenset({"postgresql_url"})
 
 
 def default_home() -> Path:
@@ -35,6 +40,16 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=default_home, description="Folder of the database and what derives from it."
+    )
+    postgresql_url: SecretStr | None = Field(
+        None,
+        description="Database on a PostgreSQL server instead of a file in the home: postgresql://USER:PASSWORD@HOST:PORT/NAME. `POSTGRESQL_URL` is read too.",
+    )
+    postgresql_timeout_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=3_600,
+        description="A PostgreSQL server silent for so long, or a slower statement, is an outage.",
     )
     collection: str = Field(
         "default", min_length=1, max_length=200, description="Collection when none is named."
@@ -79,6 +94,13 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return Path(os.path.abspath(home.expanduser()))
 
+    @field_validator("postgresql_url")
+    @classmethod
+    def _usable_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _check_postgresql_url(url.get_secret_value())
+        return url
+
     @model_validator(mode="after")
     def _overlap_is_shorter(self) -> Self:
         if self.chunk_overlap >= self.chunk_size:
@@ -97,12 +119,30 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there are no secrets yet.
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = config_file(init_settings().get("home"))
-        sources = (init_settings, env_settings)
+        unprefixed = {name: os.environ[name.upper()] for name in UNPREFIXED if os.environ.get(name.upper())}
+        sources = (init_settings, env_settings, InitSettingsSource(settings_cls, unprefixed))
         return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
 
     @property
     def database_path(self) -> Path:
         return self.home / "gristmill.db"
+
+
+def _check_postgresql_url(url: str) -> None:
+    """Raises ValueError, whose text does not repeat the URL: it may hold a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ValueError("it must start with postgresql://")
+    if not parts.hostname or not parts.path.strip("/"):
+        raise ValueError("it must name a host and a database: postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "its port is no number from 1 to 65535; write / and : of a password as %2F and %3A"
+        ) from None
+    if "password" in dict(parse_qsl(parts.query)):
+        raise ValueError("the password belongs before the host: postgresql://USER:PASSWORD@HOST:PORT/NAME")
 
 
 def config_file(home: str | Path | None = None) -> Path | None:
@@ -152,7 +192,8 @@ def _explain(error: ValidationError, flags: dict[str, Any]) -> str:
             lines.append(f"Unknown setting '{name}' in {file}. Known: {', '.join(Settings.model_fields)}.")
         else:
             where = origin(name, flags)
-            lines.append(f"Setting '{name}' ({where}) is {problem['input']!r}: {problem['msg']}.")
+            given = "not usable" if name in SECRET else repr(problem["input"])
+            lines.append(f"Setting '{name}' ({where}) is {given}: {problem['msg']}.")
     return "\n".join(lines)
 
 
@@ -171,6 +212,8 @@ def origin(name: str, flags: dict[str, Any]) -> str:
         return "flag"
     if PREFIX + name.upper() in {key.upper() for key, value in os.environ.items() if value}:
         return f"environment {PREFIX}{name.upper()}"
+    if name in UNPREFIXED and os.environ.get(name.upper()):
+        return f"environment {name.upper()}"
     file = config_file(flags.get("home"))
     if file is not None and name in _file_keys(file):
         return str(file)
@@ -189,9 +232,19 @@ def unknown_variables() -> list[str]:
     return sorted(key for key in os.environ if key.upper().startswith(PREFIX) and key.upper() not in known)
 
 
+def _shown(value: Any) -> Any:
+    """A URL without its password."""
+    if not isinstance(value, SecretStr):
+        return value
+    parts = urlsplit(value.get_secret_value())
+    address = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}:***@" if parts.username else ""
+    return urlunsplit(parts._replace(netloc=f"{user}{address}"))
+
+
 def values(settings: Settings, flags: dict[str, Any]) -> list[Value]:
     """Every setting with its value and origin, in the order they are declared."""
     return [
-        Value(name, getattr(settings, name), origin(name, flags), field.description or "")
+        Value(name, _shown(getattr(settings, name)), origin(name, flags), field.description or "")
         for name, field in Settings.model_fields.items()
     ]

@@ -45,7 +45,7 @@ def build(
         first_delay_seconds=settings.retry_delay_seconds,
         snooze_seconds=settings.snooze_seconds,
     )
-    database = database or SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
+    database = database or _database(settings, clock, policy)
     executor = executor or LocalExecutor(settings.workers)
     recipe = _recipe(settings)
     documents = _documents_processor(settings, database, executor, recipe)
@@ -66,6 +66,21 @@ def build(
         worker=WorkerOptions(lease_seconds=settings.lease_seconds),
         listeners=_registered_listeners(),
     )
+
+
+def _database(settings: Settings, clock: Clock, policy: RetryPolicy) -> Database:
+    """PostgreSQL if there is a URL of it, else the file in the home."""
+    if settings.postgresql_url is None:
+        return SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
+    # Only here: who has no server need not load its driver.
+    from gristmill.stores.sql.postgres import server_of  # noqa: PLC0415
+    from gristmill.stores.sql.postgres_database import PostgresDatabase  # noqa: PLC0415
+
+    server = server_of(
+        settings.postgresql_url.get_secret_value(), timeout_seconds=settings.postgresql_timeout_seconds
+    )
+    folder = settings.home / "postgresql.vectors"
+    return PostgresDatabase(server, clock=clock, retry_policy=policy, folder=folder)
 
 
 def _recipe(settings: Settings) -> Recipe:

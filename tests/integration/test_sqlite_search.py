@@ -187,7 +187,7 @@ async def test_no_statement_reads_a_whole_table(database: SqlDatabase):
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         statements[statement] = parameters[0] if isinstance(parameters, list) else parameters
 
-    for engine in (database._connections._readers, database._connections._writer):
+    for engine in (database._connections._readers, database._connections._writers):
         event.listen(engine, "before_cursor_execute", note)
     await use_everything(database)
 

@@ -54,8 +54,8 @@ DEFECTS = (
     _batches(
         "claim order lost",
         "due.py",
-        ".order_by(records.c.claim_order, records.c.record_id)",
-        ".order_by(records.c.record_id)",
+        "_IN_ORDER = (records.c.claim_order, records.c.record_id)",
+        "_IN_ORDER = (records.c.record_id,)",
     ),
     _batches(
         "wait ignored",
@@ -112,8 +112,8 @@ DEFECTS = (
     _batches(
         "lease of a renewed worker ended",
         "leases.py",
-        "workers.c.renewed_at > renewed_at",
-        "workers.c.renewed_at > renewed_at, workers.c.pid < 0",
+        "if stored is not None and stored > renewed_at:",
+        "if False:",
     ),
     _batches(
         "worker not forgotten", "leases.py", "    connection.execute(delete(workers).where(is_worker))\n", ""
@@ -277,7 +277,10 @@ DEFECTS = (
         'documents.c.source >= bindparam("behind")',
     ),
     _documents(
-        "ordinals fall", "collection_rows.py", "first = max(at_least, (last or 0) + 1)", "first = at_least"
+        "ordinals fall",
+        "collection_rows.py",
+        "case((sequences.c.last < _BEFORE, _BEFORE), else_=sequences.c.last)",
+        "_BEFORE",
     ),
     # Holds and end events
     _batches(
@@ -288,7 +291,7 @@ DEFECTS = (
     ),
     _batches("shares in no order", "due.py", "sorted(due)[:limit]", "due[:limit]"),
     _batches("probe of a held batch forgotten", "due.py", "max(earliest, until)", "earliest"),
-    _batches("hold not kept", "holds.py", "if after != self._before[batch_id]:", "if False:"),
+    _batches("hold not kept", "holds.py", "if self._after[batch_id] == self._before[batch_id]:", "if True:"),
     _batches("hold ends with each call", "holds.py", "return hold_of(row)", "return NOT_HELD"),
     _batches(
         "end without its event",
@@ -302,6 +305,6 @@ DEFECTS = (
         "events.c.delivered_at.is_(None))\n    oldest_first",
         "events.c.event_id.is_not(None))\n    oldest_first",
     ),
-    _batches("cleanup takes untold events", "endings.py", ", events.c.delivered_at.is_not(None)", ""),
+    _batches("cleanup takes untold events", "endings.py", " & events.c.delivered_at.is_not(None)", ""),
     _batches("retry keeps the hold", "reopening.py", "            **NO_HOLD,\n", ""),
 )

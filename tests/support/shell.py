@@ -37,7 +37,11 @@ class Shell:
     """Runs ``gristmill`` with nothing of the caller's settings; ``workers`` 1 keeps tests cheap."""
 
     def __init__(self, home: Path, **variables: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GRISTMILL_")}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GRISTMILL_", "POSTGRESQL_"))
+        }
         ours = {
             "GRISTMILL_HOME": str(home),
             "GRISTMILL_EMBEDDER": "wordllama",

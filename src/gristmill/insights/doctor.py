@@ -44,6 +44,14 @@ def unopened(settings: Settings, error: GristmillError) -> Problem:
     """The database did not open: an outage passes, anything else needs another file in its place."""
     path = shlex.quote(str(settings.database_path))
     outage = isinstance(error, StoreUnavailableError)
+    if settings.postgresql_url is not None:
+        return Problem(
+            what="The PostgreSQL database cannot be opened.",
+            why=str(error),
+            command="gristmill doctor"
+            if outage
+            else "export POSTGRESQL_URL=postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        )
     return Problem(
         what=f"The database {settings.database_path} cannot be opened.",
         why=str(error),

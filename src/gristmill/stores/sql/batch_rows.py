@@ -11,6 +11,7 @@ from gristmill.domain.failures import FailureCategory
 from gristmill.domain.hold import NOT_HELD, Hold
 from gristmill.domain.record import RecordStatus
 from gristmill.ports.errors import BatchNotFoundError
+from gristmill.stores.sql import locks
 from gristmill.stores.sql.columns import storable
 from gristmill.stores.sql.tables import batches
 
@@ -24,6 +25,20 @@ def row_of(connection: Connection, batch_id: UUID) -> Row[Any]:
     if row is None:
         raise BatchNotFoundError(batch_id)
     return row
+
+
+def kept_row(connection: Connection, batch_id: UUID) -> Row[Any]:
+    """The row of a batch whose records are worked on (``locks.keep``)."""
+    if not locks.keep(connection, [batch_id]):
+        raise BatchNotFoundError(batch_id)
+    return row_of(connection, batch_id)
+
+
+def taken_row(connection: Connection, batch_id: UUID) -> Row[Any]:
+    """The row of a batch that is decided over (``locks.take``)."""
+    if not locks.take(connection, [batch_id]):
+        raise BatchNotFoundError(batch_id)
+    return row_of(connection, batch_id)
 
 
 def change(connection: Connection, batch_id: UUID, *, now: datetime, **changes: Any) -> None:

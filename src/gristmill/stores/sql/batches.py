@@ -1,6 +1,7 @@
 """The batch port on SQL: each method is one transaction."""
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -123,11 +124,15 @@ class SqlBatches:
         )
 
     async def update_processing_status(self, reports: Sequence[Report]) -> Sequence[Refusal]:
-        return await self._connections.run_write(
-            lambda connection: outcomes.apply_reports(
-                connection, reports, policy=self._policy, draw=self._draw
+        alone: AbstractSet[UUID] = frozenset()
+        while True:
+            apply = partial(
+                outcomes.apply_reports, reports=reports, policy=self._policy, draw=self._draw, alone=alone
             )
-        )
+            try:
+                return await self._connections.run_write(apply)
+            except outcomes.UnknownRecordsError as unknown:
+                alone = unknown.batch_ids
 
     async def release_records(self, records: Sequence[Record]) -> int:
         return await self._connections.run_write(

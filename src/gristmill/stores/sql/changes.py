@@ -1,6 +1,6 @@
 """Records on their way through a transaction: read, changed by ``domain.moves``, and written with the figures."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -36,8 +36,8 @@ class Change:
 Changes = dict[tuple[UUID, str], Change]
 
 
-def find(connection: Connection, given: Iterable[Record]) -> Changes:
-    """A change for every record given, with what is stored of it.
+def find(connection: Connection, given: Iterable[Record], kept: Container[UUID]) -> Changes:
+    """A change for every record given, with what is stored of it in the batches that are kept (``locks``).
 
     A row that bears the claim and the write id of the record in hand is that record (protocol V2), and is not read
     again.
@@ -48,7 +48,8 @@ def find(connection: Connection, given: Iterable[Record]) -> Changes:
         batches.setdefault(record.batch_id, {}).setdefault(record.item_id, []).append(record)
     for batch_id, items in batches.items():
         found = {item_id: Change() for item_id in items}
-        _fill(connection, batch_id, items, found)
+        if batch_id in kept:
+            _fill(connection, batch_id, items, found)
         changes |= {(batch_id, item_id): change for item_id, change in found.items()}
     return changes
 

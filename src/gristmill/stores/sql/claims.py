@@ -13,10 +13,9 @@ from gristmill.domain.moves import Write
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.due import Choice, first_due, make_due, shares
+from gristmill.stores.sql.due import Choice, first_due, is_one_of, make_due, shares
 from gristmill.stores.sql.raw import RawStatement
-from gristmill.stores.sql.rows import COLUMNS, record_of
-from gristmill.stores.sql.sqlite import ROW_TEXT
+from gristmill.stores.sql.rows import COLUMNS, ROW_TEXT, record_of
 from gristmill.stores.sql.tables import batches, records
 
 _PLACES = {column.name: place for place, column in enumerate(COLUMNS)}
@@ -51,7 +50,7 @@ def claim_records(
     for each, most in shares(connection, asked, limit=limit):
         claim = _claim(*each.shape)
         rows += claim.execute(connection, {**parameters, "most": most, **each.parameters}).all()
-    for batch_id, claimed in Counter(map(_BATCH_ID, rows)).items():
+    for batch_id, claimed in sorted(Counter(map(_BATCH_ID, rows)).items()):
         # Not always now: what was claimed before keeps its start, and the clock may have been set back since.
         first = min(_STARTED_AT(row) for row in rows if _BATCH_ID(row) == batch_id)
         _START.execute(connection, {"of_batch": batch_id, "claimed": claimed, "at": now, "first": first})
@@ -79,8 +78,12 @@ def _claim(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a shape
         "owed": True,
         "due": None,
     }
-    picked = records.c.no.in_(select(first_due(kinds, in_batch).c.no))
-    return RawStatement(update(records).where(picked).values(changes).returning(*COLUMNS))
+    change = update(records).values(changes).returning(*COLUMNS)
+    free = first_due(kinds, in_batch, free=True)
+    return RawStatement(
+        change.where(records.c.no.in_(select(first_due(kinds, in_batch).c.no))),
+        on_postgres=change.where(is_one_of(free.c.no)),
+    )
 
 
 _NOT_STARTED = batches.c.started_at.is_(None)

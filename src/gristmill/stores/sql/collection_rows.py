@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import BigInteger, BindParameter, Connection, Row, bindparam, case, select, update
 
 from gristmill.domain.document import Collection, EmbeddingIdentity
 from gristmill.ports.documents import CollectionSummary
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError
+from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import collections, embeddings, sequences
+from gristmill.stores.sql.upserts import insert
 
 _IDENTITY = (
     embeddings.c.provider,
@@ -33,6 +35,17 @@ _ADD_UP = (
         chunks=collections.c.chunks + bindparam("more_chunks"),
         tokens=collections.c.tokens + bindparam("more_tokens"),
     )
+)
+_COUNT: BindParameter[int] = bindparam("count", type_=BigInteger)
+_BEFORE: BindParameter[int] = bindparam("before", type_=BigInteger)
+_DRAW = RawStatement(
+    insert(sequences)
+    .values(name=bindparam("sequence"), last=_BEFORE + _COUNT)
+    .or_update(
+        ["name"],
+        {"last": _COUNT + case((sequences.c.last < _BEFORE, _BEFORE), else_=sequences.c.last)},
+    )
+    .returning(sequences.c.last)
 )
 
 
@@ -89,8 +102,8 @@ def open_collection(
             "chunks": 0,
             "tokens": 0,
         }
-        connection.execute(insert(collections), row)
-        return Collection(name=name, embedding=embedding, created_at=now)
+        connection.execute(insert(collections).values(row).or_nothing())
+        stored = connection.execute(_BY_NAME, {"name": name}).one()
     collection = _collection(stored)
     if collection.embedding != embedding:
         raise CollectionConflictError(name, collection.embedding.key, embedding.key)
@@ -111,7 +124,10 @@ def embedding_number(connection: Connection, embedding: EmbeddingIdentity) -> in
         "normalised": embedding.normalised,
         "incarnation": uuid4(),
     }
-    return int(connection.execute(insert(embeddings).returning(embeddings.c.no), row).scalar_one())
+    connection.execute(insert(embeddings).values(row).or_nothing())
+    return int(
+        connection.execute(select(embeddings.c.no).where(embeddings.c.key == embedding.key)).scalar_one()
+    )
 
 
 def summaries(connection: Connection) -> list[CollectionSummary]:
@@ -130,11 +146,11 @@ def add_up(connection: Connection, changes: Mapping[int, Change]) -> None:
             "more_chunks": change.chunks,
             "more_tokens": change.tokens,
         }
-        for number, change in changes.items()
+        for number, change in sorted(changes.items())
     ]
     if rows:
         connection.execute(_ADD_UP, rows)
-    for number in changes:
+    for number in sorted(changes):
         draw(connection, _revisions_of(number), 1)
 
 
@@ -149,15 +165,13 @@ def _revisions_of(collection_no: int) -> str:
 
 
 def draw(connection: Connection, sequence: str, count: int, *, at_least: int = 1) -> range:
-    """Numbers, one after the other, that were never drawn before. Only in a transaction that writes."""
-    same = sequences.c.name == sequence
-    last = connection.execute(select(sequences.c.last).where(same)).scalar()
-    first = max(at_least, (last or 0) + 1)
-    if last is None:
-        connection.execute(insert(sequences).values(name=sequence, last=first + count - 1))
-    else:
-        connection.execute(update(sequences).where(same).values(last=first + count - 1))
-    return range(first, first + count)
+    """Numbers, one after the other, that were never drawn before. Only in a transaction that writes.
+
+    Until it ends nobody else can draw of the same sequence: who sees a number sees all that are lower.
+    """
+    parameters = {"sequence": sequence, "count": count, "before": at_least - 1}
+    last = int(_DRAW.execute(connection, parameters).scalar_one())
+    return range(last - count + 1, last + 1)
 
 
 def _collection_row(row: Row[Any]) -> CollectionRow:

@@ -6,9 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, LargeBinary, Text
+import sqlalchemy
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+# Compared by code point on every database, whatever the locale of the server.
+Text = sqlalchemy.Text().with_variant(sqlalchemy.Text(collation="C"), "postgresql")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,6 +43,11 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
+def only(condition: ColumnElement[bool]) -> dict[str, Any]:
+    """Of a partial index: the rows it holds."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
 class Id(TypeDecorator[UUID]):
     """A UUID as its 16 bytes: half the index of its text, and in the same order."""
 
@@ -66,7 +75,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Json(TypeDecorator[Any]):
-    impl = Text
+    impl = sqlalchemy.Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 (SQLAlchemy's signature)

@@ -1,8 +1,9 @@
-"""The SQLite database: its ports over one file, bundled."""
+"""The databases of SQL, their ports bundled: a file of SQLite, or a database of a PostgreSQL server."""
 
 import asyncio
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,42 +13,46 @@ from gristmill.domain.retry import RetryPolicy
 from gristmill.domain.versions import WriteIds
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import Health
-from gristmill.stores.sql import opening, sqlite
+from gristmill.stores.sql import opening
 from gristmill.stores.sql.batches import SqlBatches
 from gristmill.stores.sql.connections import Connections
+from gristmill.stores.sql.dialects import SQLITE
 from gristmill.stores.sql.documents import SqlDocuments
+from gristmill.stores.sql.sqlite import SqliteFile
+from gristmill.stores.sql.transactions import Access
 
 
-class SqlDatabase:
-    """One SQLite file, for one event loop; any number of processes may have it open."""
+class AnySqlDatabase(ABC):
+    """For one event loop. ``folder`` is for files that derive from the database."""
 
-    name = sqlite.NAME
+    name: str
 
-    def __init__(self, path: Path, *, clock: Clock, retry_policy: RetryPolicy | None = None) -> None:
-        self._path = path
-        self._connections = Connections(path)
+    def __init__(
+        self, access: Access, *, clock: Clock, retry_policy: RetryPolicy | None, folder: Path
+    ) -> None:
+        self._connections = Connections(access)
         self.batches = SqlBatches(
             self._connections,
             clock,
             retry_policy=retry_policy or RetryPolicy(),
             write_ids=WriteIds(uuid4().hex[:16]),
         )
-        self.documents = SqlDocuments(
-            self._connections, clock=clock, folder=path.with_name(f"{path.name}.vectors")
-        )
+        self.documents = SqlDocuments(self._connections, clock=clock, folder=folder)
 
     async def open(self) -> None:
-        await asyncio.to_thread(opening.bring_up_to_date, self._path)
+        await asyncio.to_thread(self._bring_up_to_date)
+
+    @abstractmethod
+    def _bring_up_to_date(self) -> None: ...
 
     async def close(self) -> None:
         await self._connections.close()
 
     async def check(self) -> Health:
         started = time.perf_counter()
-        problem, details = None, {"path": str(self._path), "sqlite": sqlite3.sqlite_version}
+        problem, details = None, dict(self._details())
         try:
-            await self._connections.run_read(_ask)
-            details["bytes"] = str(self._path.stat().st_size)
+            details |= await self._connections.run_read(self._ask)
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the answer)
             problem = str(error) or type(error).__name__
         return Health(
@@ -58,9 +63,34 @@ class SqlDatabase:
             problem=problem,
         )
 
+    @abstractmethod
+    def _details(self) -> dict[str, str]:
+        """What can be said without asking it."""
+
+    @abstractmethod
+    def _ask(self, connection: Connection) -> dict[str, str]:
+        """What it says of itself; raises if it cannot serve."""
+
     async def tidy(self) -> None:
         await self.documents.tidy()
 
 
-def _ask(connection: Connection) -> None:
-    connection.exec_driver_sql("SELECT count(*) FROM workers").scalar()
+class SqlDatabase(AnySqlDatabase):
+    """One SQLite file; any number of processes may have it open."""
+
+    name = SQLITE
+
+    def __init__(self, path: Path, *, clock: Clock, retry_policy: RetryPolicy | None = None) -> None:
+        self._path = path
+        folder = path.with_name(f"{path.name}.vectors")
+        super().__init__(SqliteFile(path), clock=clock, retry_policy=retry_policy, folder=folder)
+
+    def _bring_up_to_date(self) -> None:
+        opening.bring_up_to_date(self._path)
+
+    def _details(self) -> dict[str, str]:
+        return {"path": str(self._path), "sqlite": sqlite3.sqlite_version}
+
+    def _ask(self, connection: Connection) -> dict[str, str]:
+        connection.exec_driver_sql("SELECT count(*) FROM workers").scalar()
+        return {"bytes": str(self._path.stat().st_size)}

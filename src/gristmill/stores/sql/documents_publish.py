@@ -20,7 +20,8 @@ from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, pac
 
 _AnyRow = Row[Any]
 
-_DOCUMENTS = RawStatement(select(documents).where(documents.c.document_id.in_(ids_in("ids"))))
+_CHOSEN = select(documents).where(documents.c.document_id.in_(ids_in("ids")))
+_DOCUMENTS = RawStatement(_CHOSEN, on_postgres=_CHOSEN.order_by(documents.c.no).with_for_update())
 _LIVE = RawStatement(
     select(documents.c.no, documents.c.document_id, documents.c.live_version, document_versions.c.metadata)
     .join(
@@ -107,7 +108,8 @@ def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datet
 def update_metadata(
     connection: Connection, changes: Mapping[UUID, Mapping[str, object]], *, now: datetime
 ) -> int:
-    live = _LIVE.execute(connection, {"ids": packed_ids(changes)}).all()
+    taken = {row.no for row in _by_id(connection, changes).values()}
+    live = [row for row in _LIVE.execute(connection, {"ids": packed_ids(changes)}) if row.no in taken]
     metadata: dict[int, Mapping[str, object]] = {}
     rows = []
     for number, document_id, version, stored in live:
@@ -137,7 +139,8 @@ def delete_documents(connection: Connection, document_ids: Sequence[UUID]) -> in
     return sum(row.live_version is not None for row in found.values())
 
 
-def _by_id(connection: Connection, document_ids: Sequence[UUID]) -> dict[UUID, _AnyRow]:
+def _by_id(connection: Connection, document_ids: Iterable[UUID]) -> dict[UUID, _AnyRow]:
+    """The documents, which nobody else stages, publishes or deletes until the transaction ends."""
     rows = _DOCUMENTS.execute(connection, {"ids": packed_ids(document_ids)})
     return {UUID(bytes=row.document_id): row for row in rows.all()}
 

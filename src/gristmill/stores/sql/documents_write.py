@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gristmill.domain.document import Chunk, DocumentVersion, EmbeddingIdentity, Wanted
 from gristmill.ports.documents import Vector
@@ -17,10 +17,15 @@ from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.raw import BulkStatement
 from gristmill.stores.sql.tables_documents import chunks, document_versions, documents, vectors
 from gristmill.stores.sql.text_index import Span
+from gristmill.stores.sql.upserts import insert
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
-_DOCUMENT_NUMBERS = select(documents.c.document_id, documents.c.no).where(
-    documents.c.document_id.in_(ids_in("ids"))
+# Until the transaction ends nobody else stages, publishes or deletes versions of these; SQLite needs no lock for it.
+_DOCUMENT_NUMBERS = (
+    select(documents.c.document_id, documents.c.no)
+    .where(documents.c.document_id.in_(ids_in("ids")))
+    .order_by(documents.c.no)
+    .with_for_update()
 )
 _VERSIONS_OF = select(document_versions.c.document_no, document_versions.c.version).where(
     document_versions.c.document_no.in_(numbers_in("numbers"))
@@ -42,7 +47,8 @@ _STORED_VECTORS = select(vectors.c.vector_id).where(vectors.c.vector_id.in_(ids_
 
 
 _INSERT_CHUNKS = BulkStatement(insert(chunks), [column.name for column in chunks.columns])
-_INSERT_VECTORS = BulkStatement(insert(vectors), [column.name for column in vectors.columns])
+# Another process may have stored the same vector meanwhile.
+_INSERT_VECTORS = BulkStatement(insert(vectors).or_nothing(), [column.name for column in vectors.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,7 @@ def put_vectors(connection: Connection, embedding: EmbeddingIdentity, given: Map
         )
         for number, vector_id in zip(numbers, fresh, strict=True)
     ]
-    _INSERT_VECTORS.execute(connection, rows)
-    return len(rows)
+    return _INSERT_VECTORS.execute(connection, rows)
 
 
 def check_dimensions(embedding: EmbeddingIdentity, given: Mapping[UUID, Vector]) -> None:

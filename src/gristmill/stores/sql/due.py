@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Subquery,
+    and_,
     bindparam,
     exists,
     func,
@@ -39,11 +40,13 @@ _MOST_DUE_READ = 1_000
 _MOST_OPEN_READ = 1_000
 
 # A batch that ended or is being stopped can still get records back, from a claim that had been lost.
-_IN_OPEN_BATCH = exists().where(
+_IS_OPEN = and_(
     batches.c.batch_id == records.c.batch_id,
     batches.c.completed_at.is_(None),
     batches.c.cancel_requested.is_not(True),
 )
+_IN_OPEN_BATCH = exists().where(_IS_OPEN)
+_IN_ORDER = (records.c.claim_order, records.c.record_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +141,14 @@ def _due_records(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a
     return RawStatement(select(first_due(kinds, in_batch)))
 
 
-def first_due(kinds: int, in_batch: bool) -> Subquery:  # noqa: FBT001 (a shape, see Choice)
-    """The key and claim order of the first ``most`` due records."""
+def first_due(kinds: int, in_batch: bool, *, free: bool = False) -> Subquery:  # noqa: FBT001 (a shape, see Choice)
+    """The key and claim order of the first ``most`` due records.
+
+    ``free``, for PostgreSQL: of those that no other transaction works on; they and their batches are locked.
+    """
+    due = _free_due if free else _due
     return _first(
-        [_due(_of_kind(number, in_batch), bindparam("most")) for number in range(kinds)],
+        [due(_of_kind(number, in_batch), bindparam("most")) for number in range(kinds)],
         order=("claim_order", "record_id"),
         limit=bindparam("most"),
     )
@@ -160,8 +167,20 @@ def _due(conditions: Sequence[ColumnElement[bool]], limit: Any) -> Select[Any]:
     return (
         select(records.c.no, records.c.claim_order, records.c.record_id, records.c.next_attempt_at)
         .where(DUE, *conditions, _IN_OPEN_BATCH)
-        .order_by(records.c.claim_order, records.c.record_id)
+        .order_by(*_IN_ORDER)
         .limit(limit)
+    )
+
+
+def _free_due(conditions: Sequence[ColumnElement[bool]], limit: Any) -> Select[Any]:
+    """``_due``, and nobody is waited for: what is locked, or whose batch is being stopped, is passed over."""
+    return (
+        select(records.c.no, records.c.claim_order, records.c.record_id, records.c.next_attempt_at)
+        .join(batches, _IS_OPEN)
+        .where(DUE, *conditions)
+        .order_by(*_IN_ORDER)
+        .limit(limit)
+        .suffix_with("FOR NO KEY UPDATE OF records SKIP LOCKED FOR KEY SHARE OF batches SKIP LOCKED")
     )
 
 
@@ -181,9 +200,20 @@ def _make_due(kinds: int, in_batch: bool) -> RawStatement:  # noqa: FBT001 (a sh
         .limit(bindparam("most_over"))
         for number in range(kinds)
     ]
-    first = _first(over, order=["next_attempt_at"], limit=bindparam("most_over"))
-    is_over = records.c.no.in_(select(first.c.no))
-    return RawStatement(update(records).where(is_over).values(due=True))
+    free = [each.with_for_update(key_share=True, skip_locked=True) for each in over]
+    first, first_free = (
+        _first(parts, order=["next_attempt_at"], limit=bindparam("most_over")) for parts in (over, free)
+    )
+    change = update(records).values(due=True)
+    return RawStatement(
+        change.where(records.c.no.in_(select(first.c.no))),
+        on_postgres=change.where(is_one_of(first_free.c.no)),
+    )
+
+
+def is_one_of(numbers: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a record is among these, which PostgreSQL finds once: it may run IN more often, and lock more each time."""
+    return records.c.no == func.any(func.array(select(numbers).scalar_subquery()))
 
 
 @lru_cache

@@ -1,10 +1,11 @@
 """Ends of batches: cancel, end, clean up. Each function runs in one transaction."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from gristmill.domain.batch import Batch, computed_status, may_end
 from gristmill.domain.events import batch_ended
@@ -18,10 +19,11 @@ from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.record_store import changed_in_bulk
 from gristmill.stores.sql.tables import batches, error_types, events, failures, records
 from gristmill.stores.sql.tally import Tally
+from gristmill.stores.sql.value_lists import ids_in, packed_ids
 
 
 def cancel_batch(connection: Connection, batch_id: UUID, *, error_message: str | None, write: Write) -> int:
-    row = batch_rows.row_of(connection, batch_id)
+    row = batch_rows.taken_row(connection, batch_id)
     if batch_rows.batch_of(row).ended:
         return 0
     counters = batch_rows.counters_of(row)
@@ -75,6 +77,7 @@ def end_batches(connection: Connection, batch_ids: Collection[UUID] | None, *, n
     )
     if batch_ids is not None:
         candidates = candidates.where(batches.c.batch_id.in_(batch_ids))
+    candidates = candidates.order_by(batches.c.batch_id).with_for_update()
     ended: list[UUID] = []
     for row in connection.execute(candidates).all():
         batch, counters = batch_rows.batch_of(row), batch_rows.counters_of(row)
@@ -89,20 +92,25 @@ def end_batches(connection: Connection, batch_ids: Collection[UUID] | None, *, n
 
 
 def count_old(connection: Connection, older_than: timedelta, *, now: datetime) -> Cleanup:
+    return _count(connection, batches.c.completed_at < now - older_than, {})
+
+
+def _count(connection: Connection, condition: ColumnElement[bool], parameters: Mapping[str, Any]) -> Cleanup:
     total = sum((batches.c[status.value] for status in RecordStatus), start=batches.c.total_files * 0)
-    old = batches.c.completed_at < now - older_than
-    found = connection.execute(select(func.count(), func.coalesce(func.sum(total), 0)).where(old)).one()
-    return Cleanup(batches=found[0], records=found[1])
+    counted = select(func.count(), func.coalesce(func.sum(total), 0)).where(condition)
+    found = connection.execute(counted, parameters).one()
+    return Cleanup(batches=found[0], records=int(found[1]))
 
 
 def delete_old(connection: Connection, older_than: timedelta, *, now: datetime) -> Cleanup:
-    found = count_old(connection, older_than, now=now)
-    old = batches.c.completed_at < now - older_than
-    of_old = select(batches.c.batch_id).where(old)
+    old = select(batches.c.batch_id).where(batches.c.completed_at < now - older_than)
+    ids = connection.scalars(old.order_by(batches.c.batch_id).with_for_update()).all()
+    chosen = {"ids": packed_ids(ids)}
+    are_old = batches.c.batch_id.in_(ids_in("ids"))
+    found = _count(connection, are_old, chosen)
     for table in (records, failures, error_types):
-        connection.execute(delete(table).where(table.c.batch_id.in_(of_old)))
-    connection.execute(
-        delete(events).where(events.c.batch_id.in_(of_old), events.c.delivered_at.is_not(None))
-    )
-    connection.execute(delete(batches).where(old))
+        connection.execute(delete(table).where(table.c.batch_id.in_(ids_in("ids"))), chosen)
+    told = events.c.batch_id.in_(ids_in("ids")) & events.c.delivered_at.is_not(None)
+    connection.execute(delete(events).where(told), chosen)
+    connection.execute(delete(batches).where(are_old), chosen)
     return found

@@ -1,5 +1,6 @@
 """What outcomes do to the holds of their batches, in their transaction; ``domain.hold`` decides."""
 
+from collections import defaultdict
 from datetime import datetime
 from uuid import UUID
 
@@ -23,18 +24,27 @@ class Holds:
         self._pause_seconds = pause_seconds
         self._before: dict[UUID, Hold] = {}
         self._after: dict[UUID, Hold] = {}
+        self._noted: defaultdict[UUID, list[tuple[Outcome, datetime]]] = defaultdict(list)
 
     def note(self, batch_id: UUID, outcome: Outcome, *, now: datetime) -> None:
         if batch_id not in self._before:
             self._before[batch_id] = self._after[batch_id] = self._stored(batch_id)
-        before = self._after[batch_id]
-        self._after[batch_id] = hold.after(before, outcome, now=now, pause_seconds=self._pause_seconds)
+        self._noted[batch_id].append((outcome, now))
+        self._after[batch_id] = self._following(self._after[batch_id], outcome, now)
 
     def write(self) -> None:
-        for batch_id, after in self._after.items():
-            if after != self._before[batch_id]:
-                changed = update(batches).where(batches.c.batch_id == batch_id).values(hold_values(after))
-                self._connection.execute(changed)
+        """After the figures of the batches, whose rows are locked from then on."""
+        for batch_id in sorted(self._after):
+            if self._after[batch_id] == self._before[batch_id]:
+                continue
+            after = self._stored(batch_id)
+            for outcome, now in self._noted[batch_id]:
+                after = self._following(after, outcome, now)
+            changed = update(batches).where(batches.c.batch_id == batch_id).values(hold_values(after))
+            self._connection.execute(changed)
+
+    def _following(self, before: Hold, outcome: Outcome, now: datetime) -> Hold:
+        return hold.after(before, outcome, now=now, pause_seconds=self._pause_seconds)
 
     def _stored(self, batch_id: UUID) -> Hold:
         # Nearly always there is none, and one number says so.

@@ -1,19 +1,21 @@
 """Workers and their leases. Each function runs in one transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain import moves
 from gristmill.domain.record import Record
 from gristmill.domain.retry import RetryPolicy
 from gristmill.ports.batches import Worker
-from gristmill.stores.sql import changes
+from gristmill.stores.sql import changes, locks
 from gristmill.stores.sql.changes import Change
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.tables import records, workers
+from gristmill.stores.sql.upserts import insert
 
 
 def renew(connection: Connection, worker: Worker) -> None:
@@ -27,7 +29,7 @@ def renew(connection: Connection, worker: Worker) -> None:
         "lease_seconds": worker.lease_seconds,
     }
     renewed = insert(workers).values(values)
-    connection.execute(renewed.on_conflict_do_update(index_elements=["worker_id"], set_=values))
+    connection.execute(renewed.or_update(["worker_id"], values))
 
 
 def list_workers(connection: Connection) -> list[Worker]:
@@ -39,17 +41,25 @@ def take_back(
     connection: Connection, worker_id: str, *, renewed_at: datetime, policy: RetryPolicy, draw: DrawWrite
 ) -> list[Record]:
     is_worker = workers.c.worker_id == worker_id
-    renewed = select(workers.c.worker_id).where(is_worker, workers.c.renewed_at > renewed_at)
-    if connection.execute(renewed).first() is not None:
+    stored = connection.scalar(select(workers.c.renewed_at).where(is_worker).with_for_update())
+    if stored is not None and stored > renewed_at:
         return []
     connection.execute(delete(workers).where(is_worker))
-    held = [
-        (row[0], record_of(row))
-        for row in connection.execute(select(*COLUMNS).where(records.c.worker == worker_id))
-    ]
+    held = [(row[0], record_of(row)) for row in _held_by(connection, worker_id)]
     freed = moves.end_leases([record for _, record in held], policy, draw)
     changes.write(
         connection,
         [Change(no, before=before, after=after) for (no, before), after in zip(held, freed, strict=True)],
     )
     return freed
+
+
+def _held_by(connection: Connection, worker_id: str) -> Sequence[Sequence[Any]]:
+    held = records.c.worker == worker_id
+    if locks.needed(connection):
+        found = connection.scalars(select(records.c.batch_id).where(held).distinct()).all()
+        kept = locks.keep(connection, found)
+        # What it claims of other batches meanwhile is not taken: it is not gone then.
+        held &= records.c.batch_id.in_(kept)
+    rows = select(*COLUMNS).where(held).order_by(records.c.no).with_for_update(key_share=True)
+    return connection.execute(rows).all()

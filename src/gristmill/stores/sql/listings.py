@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, func, or_, select
 
 from gristmill.domain.batch import Counters
 from gristmill.domain.failures import FailureCategory
@@ -67,7 +67,7 @@ def statistics(connection: Connection, since: datetime) -> Statistics:
     totals = connection.execute(_totals().where(recent)).one()
     counters = Counters(**{status.value: getattr(totals, status.value) for status in RecordStatus})
     failed = connection.execute(
-        select(failures.c.category, func.sum(failures.c.records))
+        select(failures.c.category, _whole(func.sum(failures.c.records)))
         .where(failures.c.batch_id.in_(select(batches.c.batch_id).where(recent)), failures.c.records > 0)
         .group_by(failures.c.category)
     )
@@ -88,15 +88,18 @@ def statistics(connection: Connection, since: datetime) -> Statistics:
 
 
 def _totals() -> Any:
-    sums = [
-        func.coalesce(func.sum(batches.c[status.value]), 0).label(status.value) for status in RecordStatus
-    ]
+    sums = [_whole(func.sum(batches.c[status.value])).label(status.value) for status in RecordStatus]
     return select(
         *sums,
-        func.coalesce(func.sum(batches.c.completed_microseconds), 0).label("microseconds"),
+        _whole(func.sum(batches.c.completed_microseconds)).label("microseconds"),
         func.min(batches.c.first_started_at).label("first_started_at"),
         func.max(batches.c.last_ended_at).label("last_ended_at"),
     )
+
+
+def _whole(total: ColumnElement[int]) -> ColumnElement[int]:
+    """A sum as the number that it is: PostgreSQL adds up to decimals."""
+    return func.coalesce(total, 0).cast(BigInteger)
 
 
 def _items_per_hour(totals: Row[Any], ended: int) -> float | None:

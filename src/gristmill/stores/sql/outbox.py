@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.batch import BatchStatus, Counters
 from gristmill.domain.events import BatchEnded
 from gristmill.stores.sql.tables import events
+from gristmill.stores.sql.upserts import insert
 
 
 def store(connection: Connection, event: BatchEnded) -> None:
@@ -30,7 +30,7 @@ def store(connection: Connection, event: BatchEnded) -> None:
         },
     }
     # One event a round: an end that is there has been told, or will be.
-    connection.execute(insert(events).values(row).on_conflict_do_nothing())
+    connection.execute(insert(events).values(row).or_nothing())
 
 
 def pending(connection: Connection, *, limit: int) -> list[BatchEnded]:

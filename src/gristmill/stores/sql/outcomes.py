@@ -1,6 +1,7 @@
 """What workers report of the records they hold. Each function runs in one transaction; ``domain.moves`` decides."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -8,18 +9,38 @@ from sqlalchemy import Connection, select
 from gristmill.domain import moves
 from gristmill.domain.record import Record, RecordStatus, Refusal, Report
 from gristmill.domain.retry import RetryPolicy
-from gristmill.stores.sql import changes, record_store
+from gristmill.stores.sql import changes, locks, record_store
 from gristmill.stores.sql.changes import Changes
 from gristmill.stores.sql.holds import Holds
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
 
 
+class UnknownRecordsError(Exception):
+    """The batches must be taken first (``locks``): two could insert the same record."""
+
+    def __init__(self, batch_ids: AbstractSet[UUID]) -> None:
+        super().__init__(batch_ids)
+        self.batch_ids = batch_ids
+
+
 def apply_reports(
-    connection: Connection, reports: Sequence[Report], *, policy: RetryPolicy, draw: DrawWrite
+    connection: Connection,
+    reports: Sequence[Report],
+    *,
+    policy: RetryPolicy,
+    draw: DrawWrite,
+    alone: AbstractSet[UUID] = frozenset(),
 ) -> list[Refusal]:
-    found = changes.find(connection, [report.record for report in reports])
-    known = _known_batches(connection, found)
+    """``alone``: the batches to be taken. Raises UnknownRecordsError if there must be more."""
+    given = [report.record for report in reports]
+    taken = locks.take(connection, alone)
+    kept = taken | locks.keep(connection, {record.batch_id for record in given} - alone)
+    found = changes.find(connection, given, kept)
+    missing = {batch_id for (batch_id, _), change in found.items() if change.no is None}
+    if (missing & kept) - taken and locks.needed(connection):
+        raise UnknownRecordsError((missing & kept) | alone)
+    known = _known_batches(connection, found) & kept
     refused: list[Refusal] = []
     holds = Holds(connection, pause_seconds=policy.snooze_seconds)
     for report in reports:
@@ -54,7 +75,7 @@ def show_stages(
     def show(held: Record) -> Record:
         return moves.progressed(held, stage=stage, progress=progress, write=draw())
 
-    found = changes.find(connection, given)
+    found = changes.find(connection, given, _kept(connection, given))
     shown = _move_held(found, given, show)
     record_store.show(
         connection,
@@ -68,10 +89,14 @@ def show_stages(
 
 
 def release(connection: Connection, given: Sequence[Record], *, draw: DrawWrite) -> int:
-    found = changes.find(connection, given)
+    found = changes.find(connection, given, _kept(connection, given))
     released = _move_held(found, given, lambda held: moves.release(held, draw()))
     changes.write(connection, found.values())
     return len(released)
+
+
+def _kept(connection: Connection, given: Sequence[Record]) -> AbstractSet[UUID]:
+    return locks.keep(connection, {record.batch_id for record in given})
 
 
 def _move_held(found: Changes, given: Sequence[Record], move: Callable[[Record], Record]) -> list[Record]:

@@ -1,40 +1,74 @@
-"""Statements compiled once, for the hot paths: their values go to the driver as they are.
+"""Statements compiled once for each dialect, for the hot paths: their values go to the driver as they are.
 
 Building, caching and typing a statement anew costs SQLAlchemy about as much as SQLite needs to run it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
-from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
+
+from gristmill.stores.sql.dialects import POSTGRESQL
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """``given``: the values that the statement itself brings."""
+
+    text: str
+    names: tuple[str, ...]
+    given: Mapping[str, Any]
+
+
+def _compiled(statement: ClauseElement, dialect: Dialect) -> _Compiled:
+    compiled: Any = statement.compile(dialect=dialect)
+    return _Compiled(str(compiled), tuple(compiled.positiontup), compiled.params)
 
 
 class RawStatement:
-    """Parameters are by name and in stored form (``columns``); those given in the statement itself are kept."""
+    """Parameters are by name and in stored form (``columns``); those given in the statement itself are kept.
 
-    def __init__(self, statement: ClauseElement) -> None:
-        compiled: Any = statement.compile(dialect=dialect())
-        self._text = str(compiled)
-        self._names: tuple[str, ...] = tuple(compiled.positiontup)
-        self._given: Mapping[str, Any] = compiled.params
+    ``on_postgres`` replaces the statement there; it takes the same parameters.
+    """
+
+    def __init__(self, statement: ClauseElement, *, on_postgres: ClauseElement | None = None) -> None:
+        self._statement = statement
+        self._on_postgres = statement if on_postgres is None else on_postgres
+        self._compiled: dict[str, _Compiled] = {}
 
     def execute(
         self, connection: Connection, parameters: Mapping[str, Any]
     ) -> CursorResult[*tuple[Any, ...]]:
-        values = {**self._given, **parameters}
-        return connection.exec_driver_sql(self._text, tuple(values[name] for name in self._names))
+        dialect = connection.dialect
+        compiled = self._compiled.get(dialect.name) or self._compile(dialect)
+        values = {**compiled.given, **parameters}
+        return connection.exec_driver_sql(compiled.text, tuple(values[name] for name in compiled.names))
+
+    def _compile(self, dialect: Dialect) -> _Compiled:
+        chosen = self._on_postgres if dialect.name == POSTGRESQL else self._statement
+        return self._compiled.setdefault(dialect.name, _compiled(chosen, dialect))
 
 
 class BulkStatement:
     """Its parameters are plain tuples in the order of ``names``."""
 
     def __init__(self, statement: ClauseElement, names: Sequence[str]) -> None:
-        compiled: Any = statement.compile(dialect=dialect())
-        assert list(compiled.positiontup) == list(names)
-        self._text = str(compiled)
+        self._statement = statement
+        self._names = tuple(names)
+        self._texts: dict[str, str] = {}
 
     def execute(self, connection: Connection, values: list[tuple[Any, ...]]) -> int:
         """Returns how many rows were written."""
-        return connection.exec_driver_sql(self._text, values).rowcount if values else 0
+        if not values:
+            return 0
+        dialect = connection.dialect
+        text = self._texts.get(dialect.name) or self._compile(dialect)
+        return connection.exec_driver_sql(text, values).rowcount
+
+    def _compile(self, dialect: Dialect) -> str:
+        compiled = _compiled(self._statement, dialect)
+        assert compiled.names == self._names
+        return self._texts.setdefault(dialect.name, compiled.text)

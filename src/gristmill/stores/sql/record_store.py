@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, literal, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.moves import Write
 from gristmill.domain.record import Record
@@ -15,6 +14,7 @@ from gristmill.stores.sql.rows import (
     COLUMNS,
     COMPLETED_NAMES,
     NAMES,
+    ROW_TEXT,
     SHOWN_NAMES,
     STATE_NAMES,
     completed_of,
@@ -22,8 +22,8 @@ from gristmill.stores.sql.rows import (
     state_of,
     values_of,
 )
-from gristmill.stores.sql.sqlite import ROW_TEXT
 from gristmill.stores.sql.tables import records
+from gristmill.stores.sql.upserts import insert
 from gristmill.stores.sql.value_lists import packed_texts, texts_in
 
 # Draws a write id of its own for every row (protocol V2), and says when it is written.
@@ -32,9 +32,8 @@ DrawWrite = Callable[[], Write]
 _KEY = records.c.no == bindparam("key")
 _IS_ITEM = (records.c.batch_id == bindparam("of_batch"), records.c.item_id.in_(texts_in("item_ids")))
 _OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM))
-_KEYS_OF_ITEMS = RawStatement(
-    select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id).where(*_IS_ITEM)
-)
+_KEYS = select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id).where(*_IS_ITEM)
+_KEYS_OF_ITEMS = RawStatement(_KEYS, on_postgres=_KEYS.order_by(records.c.no).with_for_update(key_share=True))
 
 
 def _update(names: Sequence[str]) -> BulkStatement:
@@ -43,11 +42,9 @@ def _update(names: Sequence[str]) -> BulkStatement:
 
 
 _WHOLE = insert(records).values({name: bindparam(name) for name in NAMES})
-_INSERT_NEW = BulkStatement(_WHOLE.on_conflict_do_nothing(), NAMES)
+_INSERT_NEW = BulkStatement(_WHOLE.or_nothing(), NAMES)
 _REPLACE = BulkStatement(
-    _WHOLE.on_conflict_do_update(
-        index_elements=["batch_id", "item_id"], set_={name: _WHOLE.excluded[name] for name in NAMES}
-    ),
+    _WHOLE.or_update(["batch_id", "item_id"], {name: _WHOLE.excluded[name] for name in NAMES}),
     NAMES,
 )
 _MOVE = _update(STATE_NAMES)
@@ -95,7 +92,7 @@ def changed_in_bulk(write: Write) -> dict[str, Any]:
 
 
 def keys_of_items(connection: Connection, batch_id: UUID, item_ids: Sequence[str]) -> Sequence[Sequence[Any]]:
-    """(no, item_id, claim_id, write_id) of those of the items that are there."""
+    """(no, item_id, claim_id, write_id) of those of the items that are there; nobody else changes these meanwhile."""
     return _of_items(_KEYS_OF_ITEMS, connection, batch_id, item_ids)
 
 

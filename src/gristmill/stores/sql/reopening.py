@@ -26,7 +26,7 @@ def retry_failed(
     permanent: bool,
     write: Write,
 ) -> int:
-    row = batch_rows.row_of(connection, batch_id)
+    row = batch_rows.taken_row(connection, batch_id)
     wanted = set(FailureCategory if categories is None else categories)
     chosen = _chosen(batch_id, wanted if permanent else wanted - PERMANENT_CATEGORIES)
     reopened = _take_from_figures(connection, batch_id, chosen)

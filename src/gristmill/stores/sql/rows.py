@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import type_coerce
+from sqlalchemy import Text, cast, type_coerce
 from sqlalchemy.types import NullType
 
 from gristmill.domain.failures import Failure, FailureCategory
@@ -40,6 +40,8 @@ COMPLETED_NAMES = (
 SHOWN_NAMES = ("updated_at", "stage", "progress", "revision", "stamp", "write_id", "owed")
 # What ``record_of`` reads: first the key, then NAMES, as they are stored, without the cost of a type each.
 COLUMNS = tuple(type_coerce(column, NullType()).label(column.name) for column in records.columns)
+# A number that no other record of this database has, as text.
+ROW_TEXT = cast(records.c.no, Text)
 
 Values = tuple[Any, ...]
 

@@ -3,30 +3,25 @@
 import errno
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import (
     URL,
-    ColumnElement,
     Connection,
     Engine,
-    Text,
-    cast,
     create_engine,
     event,
-    literal_column,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gristmill.ports.errors import ConfigurationError, GristmillError, StoreUnavailableError
+from gristmill.stores.sql.dialects import SQLITE
 
-NAME = "sqlite"
 BUSY_SECONDS = 60.0
 # SQLite itself waits this long at a time, and we ask again: a cancel need not wait longer.
 _BUSY_SLICE_SECONDS = 1.0
-# A number that no other row of the table has, as text.
-ROW_TEXT: ColumnElement[str] = cast(literal_column("rowid"), Text)
 _CACHE_KIBIBYTES = 64 * 1024
 _MMAP_BYTES = 1024**3
 
@@ -46,14 +41,33 @@ _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PER
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
-def writer_engine(path: Path) -> Engine:
-    """One connection whose transactions take the write lock when they begin, so none can fail half way."""
-    return _engine(path, connections=1, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """One file, for ``connections``: one writer at a time, which holds the lock of the file."""
 
+    path: Path
 
-def reader_engine(path: Path, *, connections: int) -> Engine:
-    """Connections whose transactions see one snapshot and cannot write."""
-    return _engine(path, connections=connections, begin="BEGIN", pragmas=_READER_PRAGMAS)
+    writers = 1
+    readers = 4
+    patience_seconds = BUSY_SECONDS
+
+    def writer_engine(self) -> Engine:
+        """One connection whose transactions take the write lock when they begin, so none can fail half way."""
+        return _engine(self.path, connections=self.writers, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+
+    def reader_engine(self) -> Engine:
+        """Connections whose transactions see one snapshot and cannot write."""
+        return _engine(self.path, connections=self.readers, begin="BEGIN", pragmas=_READER_PRAGMAS)
+
+    def is_busy(self, error: DBAPIError) -> bool:
+        return isinstance(error, OperationalError) and is_busy(error)
+
+    def interrupt(self, driver: sqlite3.Connection) -> None:
+        with suppress(sqlite3.ProgrammingError):  # Closed meanwhile.
+            driver.interrupt()
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        return translated_errors(self.path)
 
 
 def _engine(path: Path, *, connections: int, begin: str, pragmas: tuple[str, ...]) -> Engine:
@@ -126,7 +140,7 @@ def _meaning(path: Path, error: sqlite3.Error) -> GristmillError | None:
 
 def _full(path: Path, reason: str) -> StoreUnavailableError:
     return StoreUnavailableError(
-        NAME,
+        SQLITE,
         f"the disk that holds {path} is full or failing ({reason})",
         f"Free space under {path.parent} and run the same command again; nothing that was acknowledged is lost.",
     )
@@ -134,7 +148,7 @@ def _full(path: Path, reason: str) -> StoreUnavailableError:
 
 def _busy(path: Path, reason: str) -> StoreUnavailableError:
     return StoreUnavailableError(
-        NAME,
+        SQLITE,
         f"another process has kept {path} locked for {BUSY_SECONDS:.0f} s ({reason})",
         "Wait until it is done, or stop it, and run the same command again; nothing that was acknowledged is lost.",
     )

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy import Connection, update
-from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.batch import Batch, NewBatch
 from gristmill.domain.identity import checked_item_id
@@ -13,27 +13,31 @@ from gristmill.domain.record import Item, Record, RecordStatus
 from gristmill.domain.versions import Version
 from gristmill.ports.batches import Created
 from gristmill.ports.errors import BatchConflictError
-from gristmill.stores.sql import batch_rows, record_store
+from gristmill.stores.sql import batch_rows, locks, record_store
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
 from gristmill.stores.sql.tally import Tally
+from gristmill.stores.sql.upserts import insert
 
 _UNWRITTEN = Version()
 
 
 def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Batch:
     values = batch_rows.values_of(new, now)
-    created = connection.execute(insert(batches).values(values).on_conflict_do_nothing()).rowcount
-    if not created:
+    new_row = insert(batches).values(values).or_nothing().returning(batches.c.batch_id)
+    while connection.execute(new_row).first() is None:
+        if not locks.keep(connection, [new.batch_id]):
+            continue  # Deleted just now.
         unsealed = (batches.c.batch_id == new.batch_id) & batches.c.sealed_at.is_(None)
         connection.execute(update(batches).where(unsealed).values(submitter=new.submitter))
+        break
     return batch_rows.batch_of(batch_rows.row_of(connection, new.batch_id))
 
 
 def create_records(
     connection: Connection, batch_id: UUID, items: Sequence[Item], *, draw: DrawWrite
 ) -> Created:
-    batch = batch_rows.batch_of(batch_rows.row_of(connection, batch_id))
+    batch = batch_rows.batch_of(batch_rows.kept_row(connection, batch_id))
     item_ids = [checked_item_id(item.item_id, position=position) for position, item in enumerate(items)]
     if batch.sealed_at is not None:
         there = {row[1] for row in record_store.keys_of_items(connection, batch_id, item_ids)}
@@ -41,7 +45,11 @@ def create_records(
         if missing:
             raise BatchConflictError(batch_id, list(missing))
         return Created(created=0, existing=len(items))
-    created = record_store.insert_new(connection, [_pending(batch, item, draw) for item in items])
+    new = [_pending(batch, item, draw) for item in items]
+    if locks.needed(connection):
+        # Others that submit the same items are to meet them in the same order.
+        new.sort(key=attrgetter("item_id"))
+    created = record_store.insert_new(connection, new)
     tally = Tally()
     tally.changed(batch_id, {RecordStatus.PENDING: created})
     tally.write(connection)
@@ -65,7 +73,7 @@ def _pending(batch: Batch, item: Item, draw: DrawWrite) -> Record:
 
 
 def seal_batch(connection: Connection, batch_id: UUID, *, now: datetime) -> Batch:
-    row = batch_rows.row_of(connection, batch_id)
+    row = batch_rows.taken_row(connection, batch_id)
     if row.sealed_at is None:
         total = batch_rows.counters_of(row).total
         batch_rows.change(connection, batch_id, now=now, sealed_at=now, total_files=total)

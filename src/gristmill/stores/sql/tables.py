@@ -10,13 +10,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
     false,
     true,
 )
 
-from gristmill.stores.sql.columns import Id, Instant, Json
+from gristmill.stores.sql.columns import Id, Instant, Json, Text, only
 
 metadata = MetaData(
     naming_convention={
@@ -66,9 +65,9 @@ batches = Table(
     Column("last_ended_at", Instant),
 )
 Index("ix_batches_created", batches.c.created_at.desc(), batches.c.batch_id)
-Index("ix_batches_open", batches.c.batch_id, sqlite_where=batches.c.completed_at.is_(None))
-Index("ix_batches_held", batches.c.held_until, sqlite_where=batches.c.held_until.is_not(None))
-Index("ix_batches_completed", batches.c.completed_at, sqlite_where=batches.c.completed_at.is_not(None))
+Index("ix_batches_open", batches.c.batch_id, **only(batches.c.completed_at.is_(None)))
+Index("ix_batches_held", batches.c.held_until, **only(batches.c.held_until.is_not(None)))
+Index("ix_batches_completed", batches.c.completed_at, **only(batches.c.completed_at.is_not(None)))
 
 records = Table(
     "records",
@@ -125,7 +124,7 @@ Index(
     records.c.kind,
     records.c.claim_order,
     records.c.record_id,
-    sqlite_where=DUE,
+    **only(DUE),
 )
 Index(
     "ix_records_batch_due",
@@ -133,24 +132,24 @@ Index(
     records.c.kind,
     records.c.claim_order,
     records.c.record_id,
-    sqlite_where=DUE,
+    **only(DUE),
 )
-Index("ix_records_waiting", records.c.kind, records.c.next_attempt_at, sqlite_where=WAITING)
+Index("ix_records_waiting", records.c.kind, records.c.next_attempt_at, **only(WAITING))
 Index(
     "ix_records_batch_waiting",
     records.c.batch_id,
     records.c.kind,
     records.c.next_attempt_at,
-    sqlite_where=WAITING,
+    **only(WAITING),
 )
-Index("ix_records_worker", records.c.worker, sqlite_where=records.c.worker.is_not(None))
+Index("ix_records_worker", records.c.worker, **only(records.c.worker.is_not(None)))
 Index(
     "ix_records_category",
     records.c.batch_id,
     records.c.error_category,
     records.c.item_id,
     records.c.status,
-    sqlite_where=records.c.error_category.is_not(None),
+    **only(records.c.error_category.is_not(None)),
 )
 Index(
     "ix_records_failed",
@@ -159,14 +158,14 @@ Index(
     records.c.status,
     records.c.last_error_at,
     records.c.item_id,
-    sqlite_where=records.c.error_category.is_not(None),
+    **only(records.c.error_category.is_not(None)),
 )
 Index(
     "ix_records_error",
     records.c.batch_id,
     records.c.error_key,
     records.c.last_error_at,
-    sqlite_where=records.c.error_key.is_not(None),
+    **only(records.c.error_key.is_not(None)),
 )
 
 # Failed records of a batch by category and attempts: a few rows, however many records failed.
@@ -210,7 +209,7 @@ events = Table(
     Column("body", Json, nullable=False),
     Column("delivered_at", Instant),
 )
-Index("ix_events_pending", events.c.ended_at, events.c.event_id, sqlite_where=events.c.delivered_at.is_(None))
+Index("ix_events_pending", events.c.ended_at, events.c.event_id, **only(events.c.delivered_at.is_(None)))
 Index("ix_events_batch", events.c.batch_id)
 
 workers = Table(

@@ -3,9 +3,9 @@
 Rows refer to each other by short numbers, not by ids: they are what the indexes and posting lists hold.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
 
-from gristmill.stores.sql.columns import Id, Instant, Json
+from gristmill.stores.sql.columns import Id, Instant, Json, Text
 from gristmill.stores.sql.tables import metadata
 
 # Numbers that are never given twice, also after their rows are gone: posting lists and matrix files outlive rows.

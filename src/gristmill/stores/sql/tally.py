@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Column, ColumnElement, Connection, bindparam, case, delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from gristmill.domain.failures import Failure
 from gristmill.domain.record import Record, RecordStatus
@@ -16,6 +15,7 @@ from gristmill.stores.sql.columns import instant, storable
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.rows import error_key
 from gristmill.stores.sql.tables import batches, error_types, failures, records
+from gristmill.stores.sql.upserts import insert
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -94,7 +94,7 @@ class Tally:
             found.latest_at = max(found.latest_at or record.last_error_at, record.last_error_at)
 
     def write(self, connection: Connection) -> None:
-        for batch_id, figures in self._batches.items():
+        for batch_id, figures in sorted(self._batches.items()):
             _ADD_FIGURES.execute(connection, _figures(batch_id, figures))
         if any(self._failed.values()):
             connection.execute(_ADD_FAILED, [_failed(*each) for each in self._failed.items()])
@@ -163,9 +163,9 @@ _ADD_FIGURES = RawStatement(
 )
 
 _NEW_FAILED = insert(failures)
-_ADD_FAILED = _NEW_FAILED.on_conflict_do_update(
-    index_elements=["batch_id", "category", "attempts"],
-    set_={"records": failures.c.records + _NEW_FAILED.excluded.records},
+_ADD_FAILED = _NEW_FAILED.or_update(
+    ["batch_id", "category", "attempts"],
+    {"records": failures.c.records + _NEW_FAILED.excluded.records},
 )
 
 _ERROR = (error_types.c.batch_id == bindparam("batch")) & (error_types.c.error_key == bindparam("error"))
@@ -177,9 +177,9 @@ _NEW_ERROR = insert(error_types).values(
     records=bindparam("change"),
     latest_at=bindparam("latest"),
 )
-_ADD_ERRORS = _NEW_ERROR.on_conflict_do_update(
-    index_elements=["batch_id", "error_key"],
-    set_={
+_ADD_ERRORS = _NEW_ERROR.or_update(
+    ["batch_id", "error_key"],
+    {
         "records": error_types.c.records + _NEW_ERROR.excluded.records,
         "latest_at": case(
             (error_types.c.latest_at < _NEW_ERROR.excluded.latest_at, _NEW_ERROR.excluded.latest_at),

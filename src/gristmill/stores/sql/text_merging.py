@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, insert, select, update
 
+from gristmill.stores.sql import locks
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
 from gristmill.stores.sql.text_index import INSERT_POSTINGS, POSTING, inside
@@ -73,6 +74,8 @@ def is_due(connection: Connection) -> bool:
 
 def merge_some(connection: Connection) -> bool:
     """Do the next small step, in a transaction of its own; whether there may be more to do."""
+    if not locks.is_alone(connection, "merging"):
+        return False
     target = _unfinished(connection)
     if target is None:
         merge = _next_merge(connection)
@@ -118,7 +121,8 @@ def _segment_with_removed(connection: Connection) -> Merge | None:
         hidden_versions.c.first_chunk_no.between(segments.c.first_chunk_no, segments.c.last_chunk_no),
         hidden_versions.c.removed,
     )
-    enough = func.max(_REMOVED_AT_LEAST, _REMOVED_SHARE * segments.c.chunks)
+    share = _REMOVED_SHARE * segments.c.chunks
+    enough = case((share < _REMOVED_AT_LEAST, _REMOVED_AT_LEAST), else_=share)
     worst = (
         select(segments.c.no, segments.c.collection_no, segments.c.level)
         .join(hidden_versions, within)

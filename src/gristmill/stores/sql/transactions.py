@@ -1,34 +1,61 @@
 """One transaction in its thread: begun with patience, cancelled from outside."""
 
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
-
-from gristmill.stores.sql import sqlite
+from sqlalchemy.exc import DBAPIError
 
 _T = TypeVar("_T")
 
 
+class Access(Protocol):
+    """How one kind of SQL database is reached; ``patience_seconds``: how long others in the way are waited out."""
+
+    @property
+    def writers(self) -> int: ...
+
+    @property
+    def readers(self) -> int: ...
+
+    @property
+    def patience_seconds(self) -> float: ...
+
+    def writer_engine(self) -> Engine: ...
+
+    def reader_engine(self) -> Engine: ...
+
+    def is_busy(self, error: DBAPIError) -> bool:
+        """Whether another transaction was in the way, so that running this one again can help."""
+        ...
+
+    def interrupt(self, driver: Any) -> None:
+        """Stop the statement that runs on a connection, from another thread."""
+        ...
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Turn what the database reports into our errors; any other error is a bug and stays as it is."""
+        ...
+
+
 class Transaction(Generic[_T]):
-    def __init__(self, engine: Engine, work: Callable[[Connection], _T]) -> None:
+    def __init__(self, access: Access, engine: Engine, work: Callable[[Connection], _T]) -> None:
+        self._access = access
         self._engine = engine
         self._work = work
         self._cancelled = False
         self._driver: Any = None
 
     def run(self) -> _T:
-        """Blocks. Other processes that hold the lock are waited for, up to BUSY_SECONDS."""
-        deadline = time.monotonic() + sqlite.BUSY_SECONDS
+        """Blocks. Others that are in the way are waited for, up to the patience of the database."""
+        deadline = time.monotonic() + self._access.patience_seconds
         while True:
             try:
                 return self._once()
-            except OperationalError as error:
-                if not sqlite.is_busy(error) or self._cancelled or time.monotonic() > deadline:
+            except DBAPIError as error:
+                if not self._access.is_busy(error) or self._cancelled or time.monotonic() > deadline:
                     raise
 
     def _once(self) -> _T:
@@ -47,5 +74,4 @@ class Transaction(Generic[_T]):
         self._cancelled = True
         driver = self._driver
         if driver is not None:
-            with suppress(sqlite3.ProgrammingError):  # Closed meanwhile.
-                driver.interrupt()
+            self._access.interrupt(driver)

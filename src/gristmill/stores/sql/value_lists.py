@@ -2,11 +2,26 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BindParameter, Integer, LargeBinary, Select, bindparam, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    LargeBinary,
+    Select,
+    Text,
+    bindparam,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 _ID_BYTES = 16
 
@@ -26,8 +41,7 @@ def packed_ids(ids: Iterable[UUID]) -> bytes:
 
 def numbers_in(parameter: str) -> Select[tuple[int]]:
     """For ``column.in_(...)``: the numbers that ``packed_numbers`` put into the parameter."""
-    packed: BindParameter[bytes] = bindparam(parameter)
-    return select(func.json_each(packed).table_valued("value").c.value.cast(Integer))
+    return select(_elements(parameter).cast(BigInteger))
 
 
 def packed_numbers(numbers: Iterable[int] | NDArray[np.int64]) -> str:
@@ -36,8 +50,30 @@ def packed_numbers(numbers: Iterable[int] | NDArray[np.int64]) -> str:
 
 def texts_in(parameter: str) -> Select[tuple[str]]:
     """For ``column.in_(...)``: the texts that ``packed_texts`` put into the parameter."""
-    return select(func.json_each(bindparam(parameter)).table_valued("value").c.value)
+    return select(_elements(parameter))
 
 
 def packed_texts(texts: Iterable[str]) -> str:
     return json.dumps(list(texts))
+
+
+class _Elements(FunctionElement[str]):
+    """The elements of a JSON list, one a row, in the column ``value``."""
+
+    name = "elements"
+    inherit_cache = True
+
+
+@compiles(_Elements, "sqlite")
+def _on_sqlite(element: _Elements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_Elements, "postgresql")
+def _on_postgres(element: _Elements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS JSON))"
+
+
+def _elements(parameter: str) -> ColumnElement[str]:
+    packed: BindParameter[str] = bindparam(parameter, type_=Text)
+    return _Elements(packed).table_valued("value").c.value

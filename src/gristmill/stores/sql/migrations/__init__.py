@@ -4,9 +4,18 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, NullPool, create_engine
+from sqlalchemy import URL, Connection, NullPool, create_engine
 
 from gristmill.stores.sql.sqlite import BUSY_SECONDS, begin_with
+
+
+def apply(connection: Connection, *, revision: str = "head", version_table: str = "alembic_version") -> None:
+    """Apply every missing step up to the revision in the transaction of the connection."""
+    config = Config()
+    config.set_main_option("script_location", "gristmill.stores.sql:migrations")
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = version_table
+    command.upgrade(config, revision)
 
 
 def upgrade(path: Path, *, application_id: int, revision: str = "head") -> None:
@@ -17,9 +26,6 @@ def upgrade(path: Path, *, application_id: int, revision: str = "head") -> None:
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
     )
     begin_with(engine, "BEGIN IMMEDIATE")
-    config = Config()
-    config.set_main_option("script_location", "gristmill.stores.sql:migrations")
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        apply(connection, revision=revision)
         connection.exec_driver_sql(f"PRAGMA application_id = {application_id:d}")

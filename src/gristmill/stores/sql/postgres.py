@@ -1,0 +1,131 @@
+"""What is special about PostgreSQL: its connections and their transactions."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.abc import PQGen
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+from gristmill.stores.sql import postgres_errors
+
+CONNECT_SECONDS = 10.0
+TIMEOUT_SECONDS = 30.0
+# Of one kind, readers or writers, in one process.
+CONNECTIONS = 4
+
+# A deadlock, or a transaction that must be run again (protocol C5).
+_RUN_AGAIN = {"40001", "40P01"}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the database is, and how long to wait for it.
+
+    ``timeout_seconds``: a statement that takes longer, be the server busy or frozen, is an outage.
+    """
+
+    url: URL
+    timeout_seconds: float = TIMEOUT_SECONDS
+    connect_seconds: float = CONNECT_SECONDS
+    patience_seconds: float = 60.0
+
+    writers = CONNECTIONS
+    readers = CONNECTIONS
+
+    def __str__(self) -> str:
+        """The address without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def writer_engine(self) -> Engine:
+        """Connections whose statements each see what was committed before; rows are locked where that matters."""
+        return self.engine(connections=self.writers, isolation=IsolationLevel.READ_COMMITTED)
+
+    def reader_engine(self) -> Engine:
+        """Connections whose transactions see one snapshot and cannot write."""
+        return self.engine(connections=self.readers, isolation=IsolationLevel.REPEATABLE_READ, read_only=True)
+
+    def engine(
+        self,
+        *,
+        connections: int,
+        isolation: IsolationLevel,
+        read_only: bool = False,
+        limit: float | None = None,
+    ) -> Engine:
+        def connect() -> psycopg.Connection[Any]:
+            connection = self._connect(self.timeout_seconds if limit is None else limit)
+            connection.isolation_level = isolation
+            connection.read_only = read_only
+            return connection
+
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=connect,
+            paramstyle="format",
+            use_native_hstore=False,
+            pool_size=connections,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            hide_parameters=True,  # What users store does not belong in error texts.
+        )
+
+    def _connect(self, limit: float) -> "_Connection":
+        connection = _Connection.connect(
+            self.url.set(drivername="postgresql").render_as_string(hide_password=False),
+            connect_timeout=max(2, round(self.connect_seconds)),
+            application_name="gristmill",
+            client_encoding="UTF8",
+            tcp_user_timeout=round(1000 * limit),
+            autocommit=True,
+        )
+        connection.answer_seconds = limit
+        milliseconds = round(900 * limit)
+        # The server ends what we give up, and what a frozen process of ours would keep locked.
+        connection.execute(
+            "SET synchronous_commit = on; SET TimeZone = 'UTC'; "
+            f"SET statement_timeout = {milliseconds:d}; SET idle_in_transaction_session_timeout = {milliseconds:d}"
+        )
+        connection.autocommit = False
+        return connection
+
+    def is_busy(self, error: DBAPIError) -> bool:
+        """Whether another transaction was in the way, so that running this one again can help."""
+        return getattr(error.orig, "sqlstate", None) in _RUN_AGAIN
+
+    def interrupt(self, driver: psycopg.Connection[Any]) -> None:
+        """Stop the statement that runs on a connection, from another thread."""
+        driver.cancel_safe(timeout=self.connect_seconds)
+
+    def translated_errors(self) -> AbstractContextManager[None]:
+        return postgres_errors.translated(str(self))
+
+
+def server_of(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Server:
+    """The server of a URL as users write it."""
+    given = make_url(url).set(drivername="postgresql")
+    return Server(
+        given, timeout_seconds=timeout_seconds, connect_seconds=min(CONNECT_SECONDS, timeout_seconds)
+    )
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Gives up a server that does not answer: libpq would wait for as long as its machine is there."""
+
+    answer_seconds = CONNECT_SECONDS
+
+    def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.answer_seconds)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 (meant for callers of ``wait``)
+            # Nothing can be said on it any more: an answer that comes late would be taken for another's.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer for {self.answer_seconds:g} s") from None

@@ -1,0 +1,36 @@
+"""A database of a PostgreSQL server. Apart from SQLite's, so that who has no server need not load the driver."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from gristmill.domain.retry import RetryPolicy
+from gristmill.ports.clock import Clock
+from gristmill.stores.sql import postgres_opening
+from gristmill.stores.sql.database import AnySqlDatabase
+from gristmill.stores.sql.dialects import POSTGRESQL
+from gristmill.stores.sql.postgres import Server
+
+
+class PostgresDatabase(AnySqlDatabase):
+    """Any number of processes on any number of machines may have it open."""
+
+    name = POSTGRESQL
+
+    def __init__(
+        self, server: Server, *, clock: Clock, folder: Path, retry_policy: RetryPolicy | None = None
+    ) -> None:
+        self._server = server
+        super().__init__(server, clock=clock, retry_policy=retry_policy, folder=folder)
+
+    def _bring_up_to_date(self) -> None:
+        postgres_opening.bring_up_to_date(self._server)
+
+    def _details(self) -> dict[str, str]:
+        return {"server": str(self._server)}
+
+    def _ask(self, connection: Connection) -> dict[str, str]:
+        connection.exec_driver_sql("SELECT 1 FROM workers LIMIT 1").scalar()
+        asked = "SELECT current_setting('server_version'), pg_database_size(current_database())"
+        version, size = connection.exec_driver_sql(asked).one()
+        return {"postgresql": version, "bytes": str(size)}

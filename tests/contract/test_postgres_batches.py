@@ -1,0 +1,21 @@
+"""The PostgreSQL database keeps the batch contract."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gristmill.stores.sql.postgres_database import PostgresDatabase
+from tests.contract.batches_contract import BatchesContract
+from tests.support.clocks import ManualClock
+from tests.support.postgres_databases import PostgresHost
+
+
+class TestPostgresBatches(BatchesContract):
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    async def database(self, clock: ManualClock, postgres: PostgresHost) -> AsyncIterator[PostgresDatabase]:
+        async with postgres.opened(clock) as database:
+            yield database
