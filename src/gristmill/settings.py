@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,6 +26,11 @@ MEBIBYTE = 1 << 20
 
 def default_home() -> Path:
     return Path(platformdirs.user_data_dir("gristmill", appauthor=False))
+
+
+def _plain(name: str) -> AliasChoices:
+    """A setting that is also read from the environment without GRISTMILL_ before its name, which beats it."""
+    return AliasChoices(PREFIX.lower() + name, name)
 
 
 class Settings(BaseSettings):
@@ -72,6 +77,25 @@ class Settings(BaseSettings):
     search_text_weight: float = Field(TEXT_WEIGHT, ge=0, le=1, description="Weight of the text leg.")
     search_vector_weight: float = Field(VECTOR_WEIGHT, ge=0, le=1, description="Weight of the vector leg.")
 
+    qdrant_url: str | None = Field(
+        None, validation_alias=_plain("qdrant_url"), description="Qdrant server, like http://localhost:6333."
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        None, validation_alias=_plain("qdrant_api_key"), description="Its API key, if it wants one."
+    )
+    qdrant_only_mode: bool = Field(
+        default=False,
+        validation_alias=_plain("qdrant_only_mode"),
+        description="Keep everything in Qdrant, whatever other database is set.",
+    )
+    qdrant_prefix: str = Field(
+        "gristmill", pattern=r"^[A-Za-z0-9_-]{1,100}$", description="How its collections' names begin."
+    )
+    qdrant_ca_file: Path | None = Field(None, description="Certificates to trust for an https qdrant_url.")
+    qdrant_timeout_seconds: int = Field(
+        10, ge=1, le=600, description="Longest wait for one answer of Qdrant."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What logs show.")
 
     @field_validator("home")
@@ -85,6 +109,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"chunk_overlap ({self.chunk_overlap}) must be below chunk_size ({self.chunk_size})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _qdrant_only_needs_qdrant(self) -> Self:
+        if self.qdrant_only_mode and self.qdrant_url is None:
+            raise ValueError("qdrant_only_mode is on, but there is no qdrant_url: set QDRANT_URL")
         return self
 
     @classmethod
@@ -101,8 +131,15 @@ class Settings(BaseSettings):
         return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
 
     @property
+    def uses_qdrant(self) -> bool:
+        return self.qdrant_url is not None
+
+    @property
     def database_path(self) -> Path:
         return self.home / "gristmill.db"
+
+
+_PLAIN_NAMES = frozenset(name for name, field in Settings.model_fields.items() if field.validation_alias)
 
 
 def config_file(home: str | Path | None = None) -> Path | None:
@@ -144,7 +181,7 @@ def load(**flags: Any) -> Settings:
 def _explain(error: ValidationError, flags: dict[str, Any]) -> str:
     lines = []
     for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else None
+        name = str(problem["loc"][0]).removeprefix(PREFIX.lower()) if problem["loc"] else None
         if name is None:
             lines.append(f"{problem['msg'].removeprefix('Value error, ')}.")
         elif problem["type"] == "extra_forbidden":
@@ -171,6 +208,8 @@ def origin(name: str, flags: dict[str, Any]) -> str:
         return "flag"
     if PREFIX + name.upper() in {key.upper() for key, value in os.environ.items() if value}:
         return f"environment {PREFIX}{name.upper()}"
+    if name in _PLAIN_NAMES and os.environ.get(name.upper()):
+        return f"environment {name.upper()}"
     file = config_file(flags.get("home"))
     if file is not None and name in _file_keys(file):
         return str(file)

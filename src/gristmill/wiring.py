@@ -22,6 +22,8 @@ from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.executor import Executor
 from gristmill.ports.processor import Processor
 from gristmill.settings import Settings
+from gristmill.stores.qdrant.connection import QdrantOptions
+from gristmill.stores.qdrant.database import QdrantDatabase
 from gristmill.stores.sql.database import SqlDatabase
 
 PROCESSORS = "gristmill.processors"
@@ -37,7 +39,8 @@ def build(
 ) -> Core:
     """Put a core together from settings; what is given replaces what would be picked.
 
-    Nothing is opened or started yet. Raises ConfigurationError for a processor that cannot be loaded.
+    Nothing is opened or started yet. Raises ConfigurationError for a processor that cannot be loaded and for
+    settings of a database that cannot work.
     """
     clock = clock or SystemClock()
     policy = RetryPolicy(
@@ -45,7 +48,7 @@ def build(
         first_delay_seconds=settings.retry_delay_seconds,
         snooze_seconds=settings.snooze_seconds,
     )
-    database = database or SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
+    database = database or _database(settings, clock=clock, policy=policy)
     executor = executor or LocalExecutor(settings.workers)
     recipe = _recipe(settings)
     documents = _documents_processor(settings, database, executor, recipe)
@@ -66,6 +69,19 @@ def build(
         worker=WorkerOptions(lease_seconds=settings.lease_seconds),
         listeners=_registered_listeners(),
     )
+
+
+def _database(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:
+    if settings.qdrant_url is not None:
+        options = QdrantOptions(
+            settings.qdrant_url,
+            api_key=settings.qdrant_api_key,
+            timeout_seconds=settings.qdrant_timeout_seconds,
+            prefix=settings.qdrant_prefix,
+            ca_file=settings.qdrant_ca_file,
+        )
+        return QdrantDatabase(options, clock=clock, retry_policy=policy)
+    return SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
 
 
 def _recipe(settings: Settings) -> Recipe:
