@@ -22,8 +22,6 @@ from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.executor import Executor
 from gristmill.ports.processor import Processor
 from gristmill.settings import Settings
-from gristmill.stores.qdrant.connection import QdrantOptions
-from gristmill.stores.qdrant.database import QdrantDatabase
 from gristmill.stores.sql.database import SqlDatabase
 
 PROCESSORS = "gristmill.processors"
@@ -73,6 +71,10 @@ def build(
 
 def _database(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:
     if settings.qdrant_url is not None:
+        # Its client takes longer to load than most commands take to run.
+        from gristmill.stores.qdrant.connection import QdrantOptions  # noqa: PLC0415
+        from gristmill.stores.qdrant.database import QdrantDatabase  # noqa: PLC0415
+
         options = QdrantOptions(
             settings.qdrant_url,
             api_key=settings.qdrant_api_key,

@@ -30,6 +30,7 @@ class BatchStore:
         self._clock = clock
         self._policy = retry_policy
         self._write_ids = write_ids
+        self._crowded = 0  # For how many rounds more other claimers are to be reckoned with.
 
     def _write(self) -> moves.Write:
         return moves.Write(now=self._clock.now(), write_id=self._write_ids.draw())

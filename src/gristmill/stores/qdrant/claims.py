@@ -2,7 +2,7 @@
 
 Candidates come in claim order. A claim is a conditional write of whole rows that names the tokens read, so two
 claimers that chose the same record cannot both write it; reading back says who did. A claimer that lost some looks
-at a wider window from a random place in it, so that many claimers spread. The batch is started after its records
+for a while at a wider window and takes from a random place in it, so that many claimers spread. The batch is started after its records
 are claimed; a crash between leaves that to the next claim.
 """
 
@@ -24,7 +24,8 @@ from gristmill.stores.qdrant.points import Condition, Payload, any_of, equals, w
 from gristmill.stores.qdrant.record_points import record_of
 from gristmill.stores.qdrant.values import instant, moment
 
-_SPREAD = 8  # How many times the limit a claimer that lost looks at.
+_SPREAD = 8  # How many times the limit a claimer looks at that lost some of late.
+_LOSS_COUNTS_FOR = 16  # Rounds of claiming.
 
 
 class Claims(BatchStore):
@@ -39,9 +40,9 @@ class Claims(BatchStore):
         now = self._clock.now()
         due = [*_pending(kinds, batch_id), within("next_attempt_at", lte=instant(now))]
         closed = {each for each, until in (await self._held()).items() if now < until}
-        claim_id, claimed, window = uuid4().hex, list[Record](), 1
+        claim_id, claimed = uuid4().hex, list[Record]()
         while (missing := limit - len(claimed)) > 0:
-            rows = await self._first_due(due, closed, missing * window)
+            rows = await self._first_due(due, closed, missing * (_SPREAD if self._crowded else 1))
             if not rows:
                 break
             batches = await self._payloads({UUID(row["batch_id"]) for row in rows})
@@ -55,7 +56,7 @@ class Claims(BatchStore):
             ]
             won = await self._swap_records(taken, {claim_order(record_of(row))[1]: row for row in rows})
             claimed += [each for each in taken if each.record_id in won]
-            window = 1 if len(won) == len(taken) else _SPREAD
+            self._crowded = max(0, self._crowded - 1) if len(won) == len(taken) else _LOSS_COUNTS_FOR
             for each in {record.batch_id for record in taken if record.record_id in won}:
                 if batch_of(batches[each]).started_at is None:
                     await self._change_batch(each, self._started)

@@ -4,6 +4,7 @@ Only no connection, no answer in time and 5xx are an outage; a refused key and a
 configuration; every other refusal is a mistake of ours and is raised as it came.
 """
 
+import json
 import ssl
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ NAME = "qdrant"
 
 _Answer = TypeVar("_Answer")
 _CONNECTIONS = 64
+_ERRORS = (ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse, json.JSONDecodeError)
 _NO_KEY = {401, 403}
 _BUSY = {408, 429}
 
@@ -57,7 +59,7 @@ class Connection:
         """The server's answer. Raises StoreUnavailableError or ConfigurationError for what is no mistake of ours."""
         try:
             return await request
-        except (ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse) as error:
+        except _ERRORS as error:
             meaning = self._meaning(error)
             if meaning is None:
                 raise
@@ -82,6 +84,8 @@ class Connection:
                 return StoreUnavailableError(NAME, f"{url} limits its requests (429)", "Try again later.")
             case ResponseHandlingException(source=source):
                 return self._broken(source)
+            case json.JSONDecodeError():
+                return self._broken(error)
             case _:
                 return None
 
@@ -90,7 +94,7 @@ class Connection:
         if any(isinstance(each, ssl.SSLError) for each in _causes(source)):
             return ConfigurationError(
                 f"No TLS connection to Qdrant at {url}: {source}. Use http:// in QDRANT_URL if the server speaks no "
-                "TLS; if its certificate is your own, name its authority in QDRANT_CA_FILE."
+                "TLS; if its certificate is your own, name its authority in qdrant_ca_file."
             )
         if isinstance(source, httpx.UnsupportedProtocol | httpx.InvalidURL):
             return ConfigurationError(f"QDRANT_URL {url!r} is no URL of a server: {source}. {_URL_EXAMPLE}")
@@ -126,7 +130,7 @@ def _client(options: QdrantOptions) -> AsyncQdrantClient:
             verify = ssl.create_default_context(cafile=str(options.ca_file))
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
-                f"QDRANT_CA_FILE {options.ca_file} cannot be used: {error}. Name a file of PEM certificates."
+                f"The qdrant_ca_file {options.ca_file} cannot be used: {error}. Name a file of PEM certificates."
             ) from error
     return AsyncQdrantClient(
         url=options.url,
@@ -141,9 +145,13 @@ def _client(options: QdrantOptions) -> AsyncQdrantClient:
 
 def _said(error: Exception) -> str:
     """What the server said, in one short line."""
-    if isinstance(error, UnexpectedResponse):
-        return " ".join(error.content.decode("utf-8", "replace").split())[:200] or error.reason_phrase
-    return str(error)
+    if not isinstance(error, UnexpectedResponse):
+        return str(error)
+    try:
+        said = str(error.structured()["status"]["error"])
+    except (ValueError, KeyError, TypeError):
+        said = error.content.decode("utf-8", "replace")
+    return " ".join(said.split())[:200].rstrip(".") or error.reason_phrase
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -69,11 +69,15 @@ class DocumentStore:
         return await self._documents.swap(points, [each.token for each in changed.values() if each.token])
 
 
-def earlier_than(ordinals: Mapping[UUID, int]) -> list[models.Filter]:
-    """The chunks of each document that were staged before the ordinal, some documents a filter."""
-    conditions: list[models.Filter] = [
-        where(equals("document_id", str(document_id)), within("ordinal", lt=ordinal))
-        for document_id, ordinal in ordinals.items()
+def outdated(documents: Iterable[Stored]) -> list[models.Filter]:
+    """The chunks of these documents staged until now, but for those of the live staging; some documents a filter."""
+    conditions = [
+        where(
+            equals("document_id", str(each.document_id)),
+            within("ordinal", lte=each.ordinal),
+            without=[equals("staging", each.live.token)] if each.live else (),
+        )
+        for each in documents
     ]
     return [
         models.Filter(should=list(conditions[start : start + _DOCUMENTS_A_FILTER]))

@@ -17,7 +17,6 @@ from gristmill.domain.document import Wanted
 from gristmill.ports.documents import Published
 from gristmill.stores.qdrant import schema
 from gristmill.stores.qdrant.document_points import Stored, chunk_point_id, dimension_of
-from gristmill.stores.qdrant.document_store import earlier_than
 from gristmill.stores.qdrant.documents_write import DocumentsWrite
 from gristmill.stores.qdrant.points import Payload, Points, any_of, groups, point, where
 from gristmill.stores.qdrant.ranking import weight
@@ -74,11 +73,20 @@ class DocumentsPublish(DocumentsWrite):
             ]
         )
         now = self._clock.now()
-        won = await self._swap({key: each.published(now) for key, each in ready.items()})
-        replaced = {each: ready[each].ordinal for each in won if ready[each].ordinal > 1}
-        for chosen in earlier_than(replaced):
-            await chunks.delete(chosen)
+        live = {key: each.published(now) for key, each in ready.items()}
+        won = await self._swap(live)
+        await self._delete_outdated([live[each] for each in won])
+        await self._delete_given_up(chunks, [each for key, each in ready.items() if key not in won])
         return {each.document_id: each.document_id in ready for each in documents}
+
+    async def _delete_given_up(self, chunks: Points, lost: Sequence[Stored]) -> None:
+        """Chunks written for documents that were changed meanwhile, of stagings that nobody wants any more."""
+        if lost:
+            now = await self._stored(each.document_id for each in lost)
+            wanted = {each.token for stored in now.values() for each in (stored.staged, stored.live) if each}
+            tokens = {each.staged.token for each in lost if each.staged} - wanted
+            if tokens:
+                await chunks.delete(where(any_of("staging", tokens)))
 
     async def _staged_chunks(self, chunks: Points, documents: Sequence[Stored]) -> dict[UUID, list[Payload]]:
         tokens = [each.staged.token for each in documents if each.staged is not None]

@@ -3,7 +3,7 @@
 Orders of writes, each prefix of which is harmless and can be repeated:
 
 - staging: the chunks under a new token (seen by nobody, for they name no collection), then the document's point,
-  then the chunks of a staging that it replaced go. Chunks that a crash left are of an earlier ordinal than the next
+  then the chunks of a staging that it replaced go. Chunks that a crash left are of no later ordinal than the next
   staging and go when that is published.
 - metadata: the chunks' filters become those of the old and the new metadata, then the document's point changes,
   then the filters become the new ones. Search checks each hit against the document.
@@ -29,7 +29,7 @@ from gristmill.stores.qdrant.document_points import (
     filters_of,
     unstored,
 )
-from gristmill.stores.qdrant.document_store import DocumentStore, earlier_than
+from gristmill.stores.qdrant.document_store import DocumentStore, outdated
 from gristmill.stores.qdrant.points import TOKEN, Payload, any_of, equals, point, where
 from gristmill.stores.qdrant.values import instant, json_text, json_value, storable
 
@@ -153,25 +153,19 @@ class DocumentsWrite(DocumentStore):
     async def delete_documents(self, document_ids: Sequence[UUID]) -> int:
         left, count = set(document_ids), 0
         while left:
-            stored = {
-                each: found
-                for each, found in (await self._stored(left)).items()
-                if found.live is not None or found.staged is not None
-            }
+            stored = await self._stored(left)
             hidden = {each: replace(found, live=None, staged=None) for each, found in stored.items()}
             won = await self._swap(hidden)
             count += sum(stored[each].live is not None for each in won)
-            await self._delete_chunks([stored[each] for each in won])
+            await self._delete_outdated([hidden[each] for each in won])
             left = stored.keys() - won
         return count
 
-    async def _delete_chunks(self, documents: Sequence[Stored]) -> None:
-        """All chunks that were staged until now."""
+    async def _delete_outdated(self, documents: Sequence[Stored]) -> None:
         collections = await self._collections(each.collection for each in documents)
         for name, collection in collections.items():
             chunks = await self._chunks(collection)
-            ours = {each.document_id: each.ordinal + 1 for each in documents if each.collection == name}
-            for chosen in earlier_than(ours):
+            for chosen in outdated(each for each in documents if each.collection == name):
                 await chunks.delete(chosen)
 
 
