@@ -34,7 +34,7 @@ async def new_qdrant(clock: Clock) -> QdrantDatabase:
 
 async def empty(chosen: QdrantOptions) -> None:
     headers = {} if chosen.api_key is None else {"api-key": chosen.api_key.get_secret_value()}
-    async with httpx.AsyncClient(base_url=chosen.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=chosen.url, headers=headers, timeout=30, verify=False) as client:
         listed = (await client.get("/collections")).json()["result"]["collections"]
         for name in (each["name"] for each in listed):
             if name.startswith(f"{chosen.prefix}_"):

@@ -124,7 +124,8 @@ def _client(options: QdrantOptions) -> AsyncQdrantClient:
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigurationError(f"QDRANT_URL {options.shown_url!r} is no http or https URL. {_URL_EXAMPLE}")
     headers = {} if options.api_key is None else {"api-key": options.api_key.get_secret_value()}
-    verify: ssl.SSLContext | bool = True
+    # Certificates take longer to load than a command takes to run; without TLS nobody asks for them.
+    verify: ssl.SSLContext | bool = url.scheme == "https"
     if options.ca_file is not None:
         try:
             verify = ssl.create_default_context(cafile=str(options.ca_file))

@@ -1,6 +1,7 @@
 """Looking at batches and records. Counts are facets over payload indexes; nothing is counted one by one."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -22,6 +23,7 @@ from gristmill.stores.qdrant.text_order import Listing
 from gristmill.stores.qdrant.values import instant, moment_or_none
 
 _MESSAGES = 10
+_ROWS_READ = 50
 _ERROR_TYPES = 5
 _KEYS_READ = 100
 _ENDED = ("completed", "failed", "cancelled")
@@ -79,20 +81,10 @@ class Views(BatchStore):
         return await self._state.by_id(where(*same, without=[REMOVED]))
 
     async def batch_status_view(self, batch_id: UUID) -> BatchStatusView:
-        payload, outcomes, newest, errors = await asyncio.gather(
-            self._payload(batch_id),
-            self._outcomes(batch_id),
-            self._extremes(batch_id),
-            self._records.facet("error_key", of_batch(batch_id), limit=_KEYS_READ),
+        payload, outcomes, newest = await asyncio.gather(
+            self._payload(batch_id), self._outcomes(batch_id), self._extremes(batch_id)
         )
-        known = {row["error_key"]: row["error_message"] for row in newest["with_error"] if "error_key" in row}
-        messages: list[str] = []
-        types: list[ErrorType] = []
-        if errors:
-            messages, types = await asyncio.gather(
-                self._messages(batch_id, newest["with_error"], unseen=errors.keys() - known.keys()),
-                self._error_types(batch_id, errors, known),
-            )
+        messages, types = await self._errors(batch_id, newest["with_error"])
         found = Aggregates(
             counters=outcomes.counters,
             permanent_failures=outcomes.permanent_failures(self._policy.max_attempts),
@@ -120,13 +112,26 @@ class Views(BatchStore):
             models.QueryRequest(
                 query=models.OrderByQuery(order_by=models.OrderBy(key="last_error_at", direction=latest)),
                 filter=chosen,
-                limit=_MESSAGES * 2,
+                limit=_ROWS_READ,
                 with_payload=["error_key", "error_message", "last_error_at"],
             ),
         ]
         answers = await self._records.query_each(requests)
         rows = [[each.payload or {} for each in answer] for answer in answers]
         return dict(zip((*names, "with_error"), rows, strict=True))
+
+    async def _errors(self, batch_id: UUID, newest: list[Payload]) -> tuple[list[str], list[ErrorType]]:
+        """Messages and error types; ``newest``: the rows with the newest errors, all if there are few."""
+        rows = [row for row in newest if "error_key" in row]
+        known = {row["error_key"]: row["error_message"] for row in rows}
+        if len(newest) < _ROWS_READ:
+            errors = dict(Counter(row["error_key"] for row in rows))
+        else:
+            errors = await self._records.facet("error_key", of_batch(batch_id), limit=_KEYS_READ)
+        return await asyncio.gather(
+            self._messages(batch_id, newest, unseen=errors.keys() - known.keys()),
+            self._error_types(batch_id, errors, known),
+        )
 
     async def _messages(
         self, batch_id: UUID, newest: list[Payload], *, unseen: AbstractSet[str]
@@ -145,7 +150,7 @@ class Views(BatchStore):
             newest = await self._records.first(
                 others,
                 order="last_error_at",
-                limit=_MESSAGES * 2,
+                limit=_ROWS_READ,
                 descending=True,
                 fields=["error_key", "error_message", "last_error_at"],
             )
