@@ -1,5 +1,6 @@
 """Qdrant databases for tests: the collections are made once a process and emptied for each test."""
 
+import atexit
 import itertools
 import os
 
@@ -42,3 +43,16 @@ async def empty(chosen: QdrantOptions) -> None:
                     f"/collections/{name}/points/delete?wait=true", json={"filter": {}}
                 )
                 answer.raise_for_status()
+
+
+def _delete_ours() -> None:
+    """Leave nothing on a server that outlives the run."""
+    url, api_key = shared_server()
+    with httpx.Client(base_url=url, headers={"api-key": api_key} if api_key else {}, timeout=30) as client:
+        for each in client.get("/collections").json()["result"]["collections"]:
+            if each["name"].startswith(f"{PREFIX}_"):
+                client.delete(f"/collections/{each['name']}")
+
+
+if "TEST_QDRANT_URL" in os.environ:
+    atexit.register(_delete_ours)

@@ -21,7 +21,7 @@ from gristmill.stores.qdrant import batch_points, schema
 from gristmill.stores.qdrant.batch_points import batch_of, kept_of
 from gristmill.stores.qdrant.batch_store import BatchStore
 from gristmill.stores.qdrant.points import Condition, Payload, any_of, equals, where, within
-from gristmill.stores.qdrant.record_points import record_of
+from gristmill.stores.qdrant.record_points import id_of, record_of
 from gristmill.stores.qdrant.values import instant, moment
 
 _SPREAD = 8  # How many times the limit a claimer looks at that lost some of late.
@@ -49,12 +49,12 @@ class Claims(BatchStore):
             if stopped := {each for each in _batches_of(rows) if not _open(batches.get(each), now)}:
                 closed |= stopped
                 continue
-            chosen = {claim_order(each)[1]: each for each in map(record_of, _some(rows, missing))}
+            chosen = {id_of(row): row for row in _some(rows, missing)}
             taken = [
-                moves.claim(each, claim_id=claim_id, worker=worker_id, write=self._write())
-                for each in chosen.values()
+                moves.claim(record_of(row), claim_id=claim_id, worker=worker_id, write=self._write())
+                for row in chosen.values()
             ]
-            won = await self._swap_records(taken, {claim_order(record_of(row))[1]: row for row in rows})
+            won = await self._swap_records(taken, chosen)
             claimed += [each for each in taken if each.record_id in won]
             self._crowded = max(0, self._crowded - 1) if len(won) == len(taken) else _LOSS_COUNTS_FOR
             for each in {record.batch_id for record in taken if record.record_id in won}:
@@ -86,7 +86,7 @@ class Claims(BatchStore):
             if len(rows) < limit:
                 alike = where(*due, equals("claim_order", last), without=without)
                 rows += await self._records.by_id(alike, limit=limit - len(rows))
-        return sorted(rows, key=lambda row: claim_order(record_of(row)))[:limit]
+        return sorted(rows, key=lambda row: (row["claim_order"], id_of(row)))[:limit]
 
     async def next_due(
         self, *, kinds: Collection[str] | None = None, batch_id: UUID | None = None

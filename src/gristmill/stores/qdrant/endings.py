@@ -26,7 +26,7 @@ from gristmill.stores.qdrant.batch_points import batch_of, kept_of, outbox_of, w
 from gristmill.stores.qdrant.batch_store import REMOVED, of_batch
 from gristmill.stores.qdrant.outcomes import OutcomeWriter
 from gristmill.stores.qdrant.points import TOKEN, Payload, any_of, equals, has_id, where, within
-from gristmill.stores.qdrant.record_points import record_of
+from gristmill.stores.qdrant.record_points import id_of
 from gristmill.stores.qdrant.values import instant
 
 REOPENING = timedelta(minutes=1)
@@ -60,7 +60,7 @@ class Endings(OutcomeWriter):
 
         count = 0
         async for page in self._records.pages(chosen):
-            count += len(await self._move({record_of(row).record_id: row for row in page}, reopen))
+            count += len(await self._move({id_of(row): row for row in page}, reopen))
         await self._change_batch(batch_id, _settled_down)
         return count
 
@@ -110,7 +110,7 @@ class Endings(OutcomeWriter):
         count = 0
         open_records = any_of("status", [each.value for each in OPEN_STATUSES])
         async for page in self._records.pages(of_batch(batch_id, open_records)):
-            count += len(await self._move({record_of(row).record_id: row for row in page}, cancel))
+            count += len(await self._move({id_of(row): row for row in page}, cancel))
         return count
 
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:

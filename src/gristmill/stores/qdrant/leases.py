@@ -15,7 +15,7 @@ from gristmill.ports.batches import Worker
 from gristmill.stores.qdrant import schema
 from gristmill.stores.qdrant.batch_store import BatchStore
 from gristmill.stores.qdrant.points import TOKEN, Payload, equals, has_id, point, where, within
-from gristmill.stores.qdrant.record_points import record_of
+from gristmill.stores.qdrant.record_points import id_of, record_of
 from gristmill.stores.qdrant.values import instant, moment
 
 _WORKER = "worker"
@@ -44,7 +44,7 @@ class Leases(BatchStore):
         if worker is not None and worker["renewed_at"] > instant(renewed_at):
             return []
         chosen = where(equals("worker", worker_id), equals("status", RecordStatus.PROCESSING.value))
-        rows = {record_of(each).record_id: each for each in await self._records.by_id(chosen)}
+        rows = {id_of(each): each for each in await self._records.by_id(chosen)}
         begun = sum(record_of(each).begun for each in rows.values())
 
         def end(record: Record) -> Record | None:

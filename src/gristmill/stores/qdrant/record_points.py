@@ -11,6 +11,7 @@ from uuid import UUID
 
 from qdrant_client import models
 
+from gristmill.domain import identity
 from gristmill.domain.batch import Counters
 from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Record, RecordStatus, Result, claim_order, is_permanently_failed
@@ -95,6 +96,10 @@ def point_of(record: Record, placed: Payload) -> models.PointStruct:
     }
     # What is null has no value to order by.
     return point(record_id, {key: value for key, value in payload.items() if value is not None})
+
+
+def id_of(payload: Payload) -> UUID:
+    return identity.record_id(UUID(payload["batch_id"]), payload["item_id"])
 
 
 def record_of(payload: Payload) -> Record:
