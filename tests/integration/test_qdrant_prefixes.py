@@ -141,6 +141,8 @@ async def picture_of_documents(database: Database) -> Any:
     metadata = [dict(each.metadata) for each in documents.values()]
     shown = {value for value, found in by_metadata.items() if found}
     assert shown <= {str(each["v"]) for each in metadata}
+    for each in metadata:
+        assert by_metadata[str(each["v"])] == text - {"word"}
     return text, by_metadata, metadata, await document_steps.counts(database)
 
 
@@ -224,6 +226,22 @@ async def _left_over(database: QdrantDatabase) -> int:
         points = await database._schema.ensure(layout)
         left += await points.count(models.Filter())
     return left
+
+
+async def test_sweep_finishes_a_cancel_that_was_cut_short():
+    clock = ManualClock()
+    database = await new_qdrant(clock)
+    await submitted_and_worked(database)
+    client = database._connection.client
+    database._connection.client = CrashingClient(client, crash_at=2)  # type: ignore[assignment]
+    with pytest.raises(Crash):
+        await cancel(database)
+    database._connection.client = client
+    assert "pending" in (await batch_steps.statuses(database, BATCH_ID)).values()
+    assert len(await database.batches.end_batches()) == 1
+    statuses = await batch_steps.statuses(database, BATCH_ID)
+    assert sorted(statuses.values()) == ["cancelled", "completed", "failed"]
+    await database.close()
 
 
 async def test_publish_that_was_cut_short_goes_on_with_the_same_call():
