@@ -11,7 +11,7 @@ from gristmill.cli.main import app
 from gristmill.domain.batch import BatchStatusView
 from gristmill.domain.failures import FailureCategory, remedy
 from gristmill.domain.moves import MOVES
-from gristmill.settings import PREFIX, Settings
+from gristmill.settings import PREFIX, UNPREFIXED, Settings
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 REMEDIES = {
@@ -30,12 +30,18 @@ def settings_page() -> str:
 
 A flag beats the environment, the environment beats `gristmill.toml`, and that beats the default. The file is
 looked for at `GRISTMILL_CONFIG`, then in the working folder, then in the home. `gristmill config show` prints
-every value in force with its origin; `gristmill config check` says what is wrong.
+every value in force with its origin; `gristmill config check` says what is wrong. {plain_names()} are also read
+without `{PREFIX}` before their names; with it beats without.
 
 | in gristmill.toml | environment | default | what it is |
 |---|---|---|---|
 {rows}
 """
+
+
+def plain_names() -> str:
+    names = [f"`{name.upper()}`" for name in UNPREFIXED]
+    return ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
 def shown_default(name: str, field: Any) -> str:

@@ -24,9 +24,9 @@ from gristmill.ports.errors import ConfigurationError
 PREFIX = "GRISTMILL_"
 FILE_NAME = "gristmill.toml"
 MEBIBYTE = 1 << 20
-# Also read from the environment without the prefix, which beats them there; other programs know them so.
-UNPREFIXED = ("postgresql_url",)
-SECRET = frozenset({"postgresql_url"})
+# Also read from the environment without the prefix, as other programs know them; the one with the prefix beats it.
+UNPREFIXED = ("postgresql_url", "qdrant_url", "qdrant_api_key", "qdrant_only_mode")
+SECRET = frozenset({"postgresql_url", "qdrant_api_key"})
 
 
 def default_home() -> Path:
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     postgresql_url: SecretStr | None = Field(
         None,
-        description="Database on a PostgreSQL server instead of a file in the home: postgresql://USER:PASSWORD@HOST:PORT/NAME. `POSTGRESQL_URL` is read too.",
+        description="Database on a PostgreSQL server instead of a file in the home: postgresql://USER:PASSWORD@HOST:PORT/NAME.",
     )
     postgresql_timeout_seconds: float = Field(
         30.0,
@@ -87,6 +87,20 @@ class Settings(BaseSettings):
     search_text_weight: float = Field(TEXT_WEIGHT, ge=0, le=1, description="Weight of the text leg.")
     search_vector_weight: float = Field(VECTOR_WEIGHT, ge=0, le=1, description="Weight of the vector leg.")
 
+    qdrant_url: str | None = Field(None, description="Qdrant server, like http://localhost:6333.")
+    qdrant_api_key: SecretStr | None = Field(None, description="Its API key, if it wants one.")
+    qdrant_only_mode: bool = Field(
+        default=False,
+        description="Keep everything in Qdrant, whatever other database is set.",
+    )
+    qdrant_prefix: str = Field(
+        "gristmill", pattern=r"^[A-Za-z0-9_-]{1,100}$", description="How its collections' names begin."
+    )
+    qdrant_ca_file: Path | None = Field(None, description="Certificates to trust for an https qdrant_url.")
+    qdrant_timeout_seconds: int = Field(
+        10, ge=1, le=600, description="Longest wait for one answer of Qdrant."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What logs show.")
 
     @field_validator("home")
@@ -109,6 +123,12 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _qdrant_only_needs_qdrant(self) -> Self:
+        if self.qdrant_only_mode and self.qdrant_url is None:
+            raise ValueError("qdrant_only_mode is on, but there is no qdrant_url: set QDRANT_URL")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -122,6 +142,11 @@ class Settings(BaseSettings):
         unprefixed = {name: os.environ[name.upper()] for name in UNPREFIXED if os.environ.get(name.upper())}
         sources = (init_settings, env_settings, InitSettingsSource(settings_cls, unprefixed))
         return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
+
+    @property
+    def uses_qdrant(self) -> bool:
+        """Whether everything is kept in Qdrant."""
+        return self.qdrant_url is not None and (self.qdrant_only_mode or self.postgresql_url is None)
 
     @property
     def database_path(self) -> Path:
@@ -184,7 +209,7 @@ def load(**flags: Any) -> Settings:
 def _explain(error: ValidationError, flags: dict[str, Any]) -> str:
     lines = []
     for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else None
+        name = str(problem["loc"][0]).removeprefix(PREFIX.lower()) if problem["loc"] else None
         if name is None:
             lines.append(f"{problem['msg'].removeprefix('Value error, ')}.")
         elif problem["type"] == "extra_forbidden":

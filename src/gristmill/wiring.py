@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 
+import structlog
+
 from gristmill import embedders
 from gristmill.domain.retry import RetryPolicy
 from gristmill.engine.announce import Listener
@@ -24,6 +26,8 @@ from gristmill.ports.processor import Processor
 from gristmill.settings import Settings
 from gristmill.stores.sql.database import SqlDatabase
 
+_log = structlog.get_logger(__name__)
+
 PROCESSORS = "gristmill.processors"
 LISTENERS = "gristmill.listeners"
 
@@ -37,7 +41,8 @@ def build(
 ) -> Core:
     """Put a core together from settings; what is given replaces what would be picked.
 
-    Nothing is opened or started yet. Raises ConfigurationError for a processor that cannot be loaded.
+    Nothing is opened or started yet. Raises ConfigurationError for a processor that cannot be loaded and for
+    settings of a database that cannot work.
     """
     clock = clock or SystemClock()
     policy = RetryPolicy(
@@ -45,7 +50,7 @@ def build(
         first_delay_seconds=settings.retry_delay_seconds,
         snooze_seconds=settings.snooze_seconds,
     )
-    database = database or _database(settings, clock, policy)
+    database = database or _database(settings, clock=clock, policy=policy)
     executor = executor or LocalExecutor(settings.workers)
     recipe = _recipe(settings)
     documents = _documents_processor(settings, database, executor, recipe)
@@ -68,11 +73,16 @@ def build(
     )
 
 
-def _database(settings: Settings, clock: Clock, policy: RetryPolicy) -> Database:
-    """PostgreSQL if there is a URL of it, else the file in the home."""
+def _database(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:
+    """Where everything is kept. Drivers are loaded here: who uses no server need not wait for them."""
+    if settings.uses_qdrant:
+        return _qdrant(settings, clock=clock, policy=policy)
     if settings.postgresql_url is None:
         return SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
-    # Only here: who has no server need not load its driver.
+    if settings.qdrant_url is not None:
+        _log.warning(
+            "qdrant_url_not_used", reason="POSTGRESQL_URL is set; QDRANT_ONLY_MODE=true turns to Qdrant"
+        )
     from gristmill.stores.sql.postgres import server_of  # noqa: PLC0415
     from gristmill.stores.sql.postgres_database import PostgresDatabase  # noqa: PLC0415
 
@@ -81,6 +91,23 @@ def _database(settings: Settings, clock: Clock, policy: RetryPolicy) -> Database
     )
     folder = settings.home / "postgresql.vectors"
     return PostgresDatabase(server, clock=clock, retry_policy=policy, folder=folder)
+
+
+def _qdrant(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:
+    from gristmill.stores.qdrant.connection import QdrantOptions  # noqa: PLC0415
+    from gristmill.stores.qdrant.database import QdrantDatabase  # noqa: PLC0415
+
+    assert settings.qdrant_url is not None
+    if settings.postgresql_url is not None:
+        _log.warning("postgresql_url_not_used", reason="QDRANT_ONLY_MODE is on")
+    options = QdrantOptions(
+        settings.qdrant_url,
+        api_key=settings.qdrant_api_key,
+        timeout_seconds=settings.qdrant_timeout_seconds,
+        prefix=settings.qdrant_prefix,
+        ca_file=settings.qdrant_ca_file,
+    )
+    return QdrantDatabase(options, clock=clock, retry_policy=policy)
 
 
 def _recipe(settings: Settings) -> Recipe:

@@ -42,6 +42,10 @@ def examine_home(settings: Settings) -> list[Problem]:
 
 def unopened(settings: Settings, error: GristmillError) -> Problem:
     """The database did not open: an outage passes, anything else needs another file in its place."""
+    if settings.uses_qdrant:
+        return Problem(
+            what="The database on Qdrant cannot be opened.", why=str(error), command="gristmill config show"
+        )
     path = shlex.quote(str(settings.database_path))
     outage = isinstance(error, StoreUnavailableError)
     if settings.postgresql_url is not None:

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select
 
 from gristmill.domain.document import Document, Hit
 from gristmill.ports.documents import DocumentPage
+from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.sql import collection_rows
 from gristmill.stores.sql.collection_rows import CollectionRow
 from gristmill.stores.sql.columns import json_mapping, moment, storable
-from gristmill.stores.sql.cursors import cursor, key_of
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_documents import chunks, collections, document_versions, documents
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers

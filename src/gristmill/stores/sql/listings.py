@@ -10,9 +10,9 @@ from gristmill.domain.batch import Counters
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import RecordStatus
 from gristmill.ports.batches import BatchPage, RecordPage, Statistics
+from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.sql import batch_rows
 from gristmill.stores.sql.columns import instant, moment
-from gristmill.stores.sql.cursors import cursor, key_of
 from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.tables import batches, failures, records
 
