@@ -107,7 +107,7 @@ class BatchFacts:
             self.submitter.version.write_id,
             self.held.version.write_id,
             self.round,
-            self.seal and f"{self.seal.total}:{self.seal.write_id}",
+            self.seal and self.seal.write_id,
             self.cancel and self.cancel.write_id,
             self.started_at and microseconds(self.started_at),
             microseconds(self.updated_at),
@@ -123,15 +123,6 @@ class BatchFacts:
         if self.deleted is not None:
             return True
         return self.life > 0 and record.created_at < self.header.created_at - FORGOTTEN_AFTER
-
-    def declares(self, records: int) -> "BatchFacts":
-        """The facts after a merge that left so many records here: a split may have brought more than were declared.
-
-        They are acknowledged too, so the declared total rises; else the batch could never end (B2).
-        """
-        if self.seal is None or self.seal.total >= records:
-            return self
-        return replace(self, seal=replace(self.seal, total=records))
 
     def tombstone(self, *, write_id: str, now: datetime) -> "BatchFacts":
         return replace(self, deleted=write_id, deleted_at=now)

@@ -132,7 +132,9 @@ class Batches(Protocol):
         """Store the worker with its ``renewed_at``; creates it the first time."""
         ...
 
-    async def list_workers(self) -> Sequence[Worker]: ...
+    async def list_workers(self) -> Sequence[Worker]:
+        """All that are not forgotten, and those that are if a merge brought a claim of theirs: somebody must end it."""
+        ...
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
         """End the lease of a worker that is gone: its processing records move by ``moves.end_leases``.
@@ -209,7 +211,8 @@ class Batches(Protocol):
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
         """End every batch (of those given) that may end (``domain.batch.may_end``); returns those it ended.
 
-        The event of each end is stored with it.
+        Open records that reached a cancelled batch after it was cancelled are cancelled first (B2). The event of each
+        end is stored with it, once a round.
         """
         ...
 

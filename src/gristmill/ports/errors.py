@@ -1,6 +1,6 @@
 """What can go wrong behind a port. Every text says what happened, where, and what to do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 
@@ -10,6 +10,10 @@ class GristmillError(Exception):
 
 class ConfigurationError(GristmillError):
     """A setting, path or file that cannot work as it is. Never a reason to fail over."""
+
+
+class AccessDeniedError(ConfigurationError):
+    """A database refuses our name or password. At run time it stops that database; trying again cannot help."""
 
 
 class StoreUnavailableError(GristmillError):
@@ -26,6 +30,19 @@ class StoreUnavailableError(GristmillError):
 
     def __str__(self) -> str:
         return f"Database '{self.database}' is unavailable: {self.reason}. {self.advice}"
+
+
+class AllStoresUnavailableError(StoreUnavailableError):
+    """No database serves: HTTP 503. ``retry_after_seconds`` is for its Retry-After header."""
+
+    def __init__(self, reasons: Mapping[str, str], *, retry_after_seconds: int) -> None:
+        said = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
+        super().__init__(" and ".join(reasons), said, f"It is tried again every {retry_after_seconds} s.")
+        self.reasons = reasons
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"No database answers: {self.reason}. Nothing acknowledged is lost. {self.advice}"
 
 
 class BatchNotFoundError(GristmillError):

@@ -12,8 +12,10 @@ is that write's, or a later one's.
 A database that was never paired with another one may leave marks out until the first ``distrust``.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -24,7 +26,10 @@ from gristmill.ports.rows import Kind, Row
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which copy of a database this is: ``incarnation`` is drawn when it is made, ``sequence`` is its last number."""
+    """Which copy of a database this is: ``incarnation`` is drawn when it is made, ``sequence`` is its last number.
+
+    The number is 0 until the first write.
+    """
 
     incarnation: UUID
     sequence: int
@@ -126,9 +131,36 @@ class Owed:
 
 @dataclass(slots=True)
 class Acknowledgement:
-    """Whether all that was written while it was open is held by both databases (A6)."""
+    """How many writes were acknowledged while it was open, and how many of them by one database ``alone`` (A6)."""
 
-    replicated: bool = field(default=True)
+    writes: int = 0
+    alone: int = 0
+
+    @property
+    def replicated(self) -> bool:
+        """Whether all of them survive the permanent loss of either database."""
+        return self.writes > 0 and not self.alone
+
+
+_open: ContextVar[tuple[Acknowledgement, ...]] = ContextVar("acknowledgements", default=())
+
+
+@contextmanager
+def acknowledging() -> Iterator[Acknowledgement]:
+    """Collect how the writes made inside, also by tasks that are started inside, are acknowledged."""
+    acknowledgement = Acknowledgement()
+    token = _open.set((*_open.get(), acknowledgement))
+    try:
+        yield acknowledgement
+    finally:
+        _open.reset(token)
+
+
+def acknowledge(*, replicated: bool) -> None:
+    """Tell all that collect of one more write."""
+    for acknowledgement in _open.get():
+        acknowledgement.writes += 1
+        acknowledgement.alone += not replicated
 
 
 class Replication(Protocol):
@@ -159,8 +191,8 @@ class Replication(Protocol):
 
         Sets no mark and clears none. A record of a batch that forgets it (``BatchFacts.forgets``) is dropped, and
         counts as held; a tombstone takes the records of its batch and its delivered events with it. A document whose live version is not
-        here with all its vectors is withheld, and so is a record whose batch is not here. Records beyond the declared
-        total of a sealed batch raise it (``BatchFacts.declares``). Chunks that no document here can need (``DocumentFacts.needs``) are
+        here with all its vectors is withheld, and so is a record whose batch is not here. Whether a batch is shown as ended is
+        found anew from the records here (``facts.confirms_end``). Chunks that no document here can need (``DocumentFacts.needs``) are
         dropped, and count as held. Remembers ``source`` as the peer if it continues the one remembered.
         """
         ...

@@ -96,9 +96,8 @@ class MemoryBatches(BatchViews):
         self._tables.keep(WorkerRow(worker, version))
 
     async def list_workers(self) -> Sequence[Worker]:
-        holding = {record.worker for record in self._all_records()}
-        rows = self._tables.workers.values()
-        return [row.worker for row in rows if not row.gone or row.worker.worker_id in holding]
+        rows, returned = self._tables.workers.values(), self._tables.returned
+        return [row.worker for row in rows if not row.gone or row.worker.worker_id in returned]
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
         row = self._tables.workers.get(worker_id)
@@ -108,6 +107,7 @@ class MemoryBatches(BatchViews):
             write = self._write()
             version = row.version.written(stamp=write.stamp, write_id=write.write_id)
             self._tables.keep(replace(row, version=version, gone=True))
+        self._tables.returned.discard(worker_id)
         held = [record for record in self._all_records() if record.worker == worker_id]
         return self._put(moves.end_leases(held, self._policy, self._write))
 

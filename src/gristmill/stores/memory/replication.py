@@ -159,21 +159,26 @@ class MemoryReplication:
                 forget_batch(self._tables, body)
                 self._recount(body)
             case Record():
+                if body.worker is not None and _is_gone(self._tables, body.worker):
+                    self._tables.returned.add(body.worker)
                 self._recount(self._tables.batches[body.batch_id])
             case DocumentFacts():
                 forget_versions(self._tables, body)
+            case WorkerRow() if body.gone and self._holds(body):
+                self._tables.returned.add(body.worker.worker_id)
             case EndFact() if body.event.batch_id in self._tables.batches:
                 forget_told_ends(self._tables, self._tables.batches[body.event.batch_id])
                 self._recount(self._tables.batches[body.event.batch_id])
 
+    def _holds(self, row: WorkerRow) -> bool:
+        worker_id = row.worker.worker_id
+        return any(r.worker == worker_id for each in self._tables.records.values() for r in each.values())
+
     def _recount(self, facts: BatchFacts) -> None:
-        """What the records here now say of the batch's declared total and of its end."""
+        """What the records here now say of the end of the batch."""
         found = counters(self._tables.records.get(facts.batch_id, {}).values())
-        declared = facts.declares(found.total)
-        if declared is not facts:
-            self._tables.put(declared)
         event_id = end_event_id(facts.batch_id, facts.round)
-        if confirms_end(declared, found):
+        if confirms_end(facts, found):
             self._tables.unconfirmed.discard(event_id)
         else:
             self._tables.unconfirmed.add(event_id)
@@ -198,6 +203,11 @@ class MemoryReplication:
                 return body.gone
             case _:
                 return False
+
+
+def _is_gone(tables: Tables, worker_id: str) -> bool:
+    row = tables.workers.get(worker_id)
+    return row is not None and row.gone
 
 
 def _died_at(body: Body) -> datetime:

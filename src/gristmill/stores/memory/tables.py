@@ -45,6 +45,8 @@ class Tables:
     ends: dict[UUID, EndFact] = field(default_factory=dict)
     # Local: ends of rounds that go on here, since merges brought open records or not yet all of them.
     unconfirmed: set[UUID] = field(default_factory=set)
+    # Local: workers forgotten here for which a merge brought a claim; somebody has to end it.
+    returned: set[str] = field(default_factory=set)
 
     @property
     def identity(self) -> Identity:
