@@ -97,7 +97,8 @@ class MemoryBatches(BatchViews):
 
     async def list_workers(self) -> Sequence[Worker]:
         rows, returned = self._tables.workers.values(), self._tables.returned
-        return [row.worker for row in rows if not row.gone or row.worker.worker_id in returned]
+        holding = {r.worker for r in self._all_records() if r.worker in returned} if returned else set()
+        return [row.worker for row in rows if not row.gone or row.worker.worker_id in holding]
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
         row = self._tables.workers.get(worker_id)
