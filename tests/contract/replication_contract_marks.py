@@ -197,6 +197,26 @@ class IdentityContract:
         assert (await database.replication.count_owed()).set_aside == 0
         assert len(await steps.owed(database, Kind.RECORD)) == 1
 
+    async def test_database_that_came_back_older_or_as_another_merges_nothing(self, database, other):
+        """Else its number would rise past the one it lost, and nobody could tell."""
+        await steps.pair(database, other)
+        await batches.submit(other, "a")
+        rows = await steps.owed(other)
+        mine, source = await steps.identity(database), await steps.identity(other)
+        for expects in [replace(mine, sequence=mine.sequence + 1), steps.STRANGER]:
+            merged = await database.replication.merge(rows, source=source, expects=expects)
+            assert (merged.expected, list(merged.merges)) == (False, [])
+        assert await batches.all_batch_ids(database) == []
+        merged = await database.replication.merge(rows, source=source, expects=mine)
+        assert merged.expected
+        assert {each.fate for each in merged.merges} == {Fate.HELD}
+
+    async def test_reincarnated_database_is_another_one(self, database, other):
+        before = await steps.identity(database)
+        now = await database.replication.reincarnate()
+        assert now == await steps.identity(database)
+        assert not now.continues(before)
+
     async def test_touching_changes_nothing(self, database, other):
         await steps.pair(database, other)
         await database.replication.touch()

@@ -7,7 +7,7 @@ that change records draw a new write id for every row they write and set its owe
 Every method may raise StoreUnavailableError; nothing else means an outage.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -260,6 +260,10 @@ class Batches(Protocol):
 
         Raises BatchNotFoundError; ValueError for a cursor that is not ours.
         """
+        ...
+
+    async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
+        """Those of the items that have a record, by item id. Raises BatchNotFoundError."""
         ...
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:

@@ -70,6 +70,34 @@ class BatchConflictError(GristmillError):
         )
 
 
+class ItemNotFoundError(GristmillError):
+    def __init__(self, batch_id: UUID, item_id: str) -> None:
+        super().__init__(batch_id, item_id)
+        self.batch_id = batch_id
+        self.item_id = item_id
+
+    def __str__(self) -> str:
+        return (
+            f"Batch {self.batch_id} has no item {self.item_id!r}. "
+            f"`gristmill batches show {self.batch_id}` shows what it has."
+        )
+
+
+class RecordNotOpenError(GristmillError):
+    """A record cannot be ended by hand: a worker holds it, or it has ended."""
+
+    def __init__(self, batch_id: UUID, item_id: str, status: str, worker: str | None) -> None:
+        super().__init__(batch_id, item_id, status, worker)
+        self.batch_id = batch_id
+        self.item_id = item_id
+        self.status = status
+        self.worker = worker
+
+    def __str__(self) -> str:
+        held = f"worker {self.worker} holds it" if self.worker else f"it is {self.status}"
+        return f"Item {self.item_id!r} of batch {self.batch_id} cannot be changed by hand: {held}."
+
+
 class CollectionNotFoundError(GristmillError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(name, known)

@@ -104,10 +104,14 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """``standing`` was read after the rows were merged; ``merges`` are in the order of the rows given."""
+    """``standing`` was read after the rows were merged; ``merges`` are in the order of the rows given.
+
+    ``expected``: whether this was the database that was expected. If not, nothing was merged and ``merges`` is empty.
+    """
 
     standing: Standing
     merges: Sequence[Merge]
+    expected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +190,17 @@ class Replication(Protocol):
         """
         ...
 
-    async def merge(self, rows: Sequence[Row], *, source: Identity) -> Merged:
-        """Store ``rows.merged`` of each row and the stored one, each in one atomic compare-and-write (V3).
+    async def reincarnate(self) -> Identity:
+        """Draw a new incarnation: this database lacks writes, and the one that must send them does not answer now."""
+        ...
+
+    async def merge(
+        self, rows: Sequence[Row], *, source: Identity, expects: Identity | None = None
+    ) -> Merged:
+        """Merge nothing unless this database continues ``expects``, what the source remembers of it (A5).
+
+        Compared in the same step as the first row is merged: once its number has risen past what it had before it came
+        back older, nobody could tell. Then store ``rows.merged`` of each row and the stored one, each in one atomic compare-and-write (V3).
 
         Sets no mark and clears none. A record of a batch that forgets it (``BatchFacts.forgets``) is dropped, and
         counts as held; a tombstone takes the records of its batch and its delivered events with it. A document whose live version is not

@@ -1,6 +1,6 @@
 """The batch port over two databases."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -133,6 +133,9 @@ class FailoverBatches:
                 batch_id, status=status, category=category, limit=limit, after=after
             )
         )
+
+    async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
+        return await self._access.read(lambda d: d.batches.find_records(batch_id, item_ids))
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:
         return await self._access.read(lambda d: d.batches.get_error_groups(batch_id))

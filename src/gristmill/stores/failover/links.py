@@ -48,7 +48,8 @@ class Links:
             page = await self._page(source, since, after)
             await self._pair.hear(source, page.standing)
             if remembered is not None and not page.standing.identity.continues(remembered):
-                return not await self._pair.check_trust()
+                await self._pair.doubt(source, page.standing.identity, remembered)
+                return False
             if page.rows:
                 if self._clock.monotonic() - asked > self._options.forget_read_after:
                     continue  # Frozen since: what was read may be long forgotten (B3).
@@ -70,8 +71,8 @@ class Links:
         merged = await self._merge(target, page.rows, page.standing)
         target.remembers = merged.standing.peer
         await self._pair.hear(target, merged.standing)
-        if not merged.standing.identity.continues(page.standing.peer):
-            await self._pair.check_trust()
+        if not merged.expected or page.standing.peer is None:
+            await self._pair.doubt(target, merged.standing.identity, page.standing.peer)
             return False
         peer = merged.standing.identity
         held = [merge.row for merge in merged.merges if merge.fate is Fate.HELD]
@@ -86,7 +87,7 @@ class Links:
         """Merge the rows. Where that fails for a reason that is no outage, find the rows that it fails for (A3)."""
         try:
             return await target.call(
-                lambda database: database.replication.merge(rows, source=source.identity)
+                lambda database: database.replication.merge(rows, source=source.identity, expects=source.peer)
             )
         except SideUnavailableError:
             raise

@@ -84,7 +84,8 @@ class Pair:
             await self.choose()
             return None
         if remembered is not None and not standing.identity.continues(remembered):
-            return None if await self.check_trust() else standing
+            await self.doubt(side, standing.identity, remembered)
+            return None
         return standing
 
     async def hear(self, side: Side, standing: Standing) -> None:
@@ -179,35 +180,43 @@ class Pair:
 
     # -- trust ---------------------------------------------------------------------------------------
 
-    async def check_trust(self) -> bool:
-        """Make all rows owed to a database that came back empty, older or as another one (A5).
+    async def check_trust(self) -> None:
+        """Find a database that came back empty, older or as another one, or that the other one never met (A5)."""
+        for side in self.sides:
+            other = self.other(side)
+            # Read before, so that no write between the two is taken for a loss.
+            remembered = (await other.standing()).peer
+            found = (await side.standing()).identity
+            if not found.continues(remembered):
+                await self._distrust(side, found, remembered)
 
-        Returns whether there was one. What the one remembers is read before the other is asked who it is, so that
-        no write between the two is taken for a loss.
-        """
-        if any(side.is_down for side in self.sides):
-            return False
-        return any([await self._check(side) for side in self.sides])
-
-    async def _check(self, side: Side) -> bool:
+    async def doubt(self, side: Side, found: Identity, remembered: Identity | None) -> None:
+        """Act on a database that is not the one that was remembered, unless another process already has."""
         other = self.other(side)
-        remembered = (await other.standing()).peer
-        found = (await side.standing()).identity
-        if found.continues(remembered):
-            return False
-        await self.distrust(side, found, remembered)
-        return True
+        if other.is_down:
+            await self._mark_as_another(side)
+            return
+        fresh = (await other.standing()).peer
+        if fresh == remembered or not found.continues(fresh):
+            await self._distrust(side, found, fresh)
 
-    async def distrust(self, side: Side, found: Identity, remembered: Identity | None) -> None:
+    async def _mark_as_another(self, side: Side) -> None:
+        """It serves alone, without what the other one would send it: that one must know when it comes back."""
+        await side.call(lambda database: database.replication.reincarnate())
+        self.other(side).remembers = None
+        self._teller.tell(Happening.DISTRUSTED, side.name, "it lacks writes that only the other database has")
+
+    async def _distrust(self, side: Side, found: Identity, remembered: Identity | None) -> None:
+        """Owe everything to a database again. If it serves, it stops, unless the other one has not caught up itself."""
         other = self.other(side)
         rows = await other.call(lambda database: database.replication.distrust(found))
         other.remembers = found
-        if rows:
-            side.lacks = Missing(rows, self._clock.now())
         if remembered is None:
             return  # The two met for the first time.
         self._teller.tell(
             Happening.DISTRUSTED, side.name, f"it lacks writes it had confirmed; {rows} are sent"
         )
-        if self.serving is side:
+        if self.serving is side and other.lacks is None:
             await self.switch(other, f"{side.name} came back without writes it had confirmed")
+        if rows and side.lacks is None:
+            side.lacks = Missing(rows, self._clock.now())

@@ -1,6 +1,6 @@
 """Looking at batches and records: pages and figures, counted anew each time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -48,6 +48,11 @@ class BatchViews(BatchRows):
             and (category is None or (record.error is not None and record.error.category == category))
         ]
         return RecordPage(*page(records, listing="records", key=_by_item_id, limit=limit, after=after))
+
+    async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
+        self._facts(batch_id)
+        records = self._records(batch_id)
+        return {item_id: records[item_id] for item_id in item_ids if item_id in records}
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:
         self._batch(batch_id)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 from gristmill.domain.document_facts import DocumentFacts, Pointer
 from gristmill.domain.facts import BatchFacts, EndFact, confirms_end
@@ -109,7 +110,15 @@ class MemoryReplication:
 
     # -- merging -------------------------------------------------------------------------------------
 
-    async def merge(self, rows: Sequence[Row], *, source: Identity) -> Merged:
+    async def reincarnate(self) -> Identity:
+        self._tables.incarnation = uuid4()
+        return self._tables.identity
+
+    async def merge(
+        self, rows: Sequence[Row], *, source: Identity, expects: Identity | None = None
+    ) -> Merged:
+        if expects is not None and not self._tables.identity.continues(expects):
+            return Merged(self._standing(), [], expected=False)
         merges = [self._merge(row) for row in rows]
         self._hear_of(source)
         return Merged(self._standing(), merges)
