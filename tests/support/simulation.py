@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from gristmill.domain.record import Done, Record, Report
 from gristmill.domain.retry import RetryPolicy
-from gristmill.ports.rows import row_of
+from gristmill.ports.rows import merged, row_of
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.memory.tables import Tables
 from tests.support.simulated_ledger import ENDED, Ledger
@@ -276,13 +276,14 @@ def copied(tables: Tables) -> Tables:
 
 
 class WatchedTables(Tables):
-    """Checks every change of a record as it is written, by a move or by a merge."""
+    """Checks every change of a row as it is written, by an operation or by a merge."""
 
     def put(self, body) -> None:
-        if isinstance(body, Record):
-            before = self.stored(body)
-            if before is not None:
-                check_change(before, body)
+        before = self.stored(body)
+        if before is not None:
+            assert row_of(merged(before, body)).token == row_of(body).token, "a merge would undo this write"
+        if before is not None and isinstance(body, Record):
+            check_change(before, body)
         super().put(body)
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from gristmill.domain.batch import Batch, BatchStatus, Counters, computed_status
 from gristmill.domain.events import BatchEnded
 from gristmill.domain.hold import NOT_HELD, Hold
+from gristmill.domain.moves import Write
 from gristmill.domain.record import Record, microseconds
 from gristmill.domain.versions import Version, newer
 
@@ -123,6 +124,24 @@ class BatchFacts:
         if self.deleted is not None:
             return True
         return self.life > 0 and record.created_at < self.header.created_at - FORGOTTEN_AFTER
+
+    def cancelled_by(self, write: Write, *, error_message: str | None, total: int) -> "BatchFacts":
+        """The facts after a cancellation, which seals the batch with what it has.
+
+        Every change of a fact is higher than the fact before in its own order, or a merge would undo it.
+        """
+        before = self.cancel if self.cancel is not None and self.cancelled else None
+        message = before.error_message if before and error_message is None else error_message
+        stamp = max(write.stamp, before.stamp + 1) if before else write.stamp
+        seal = self.seal
+        if seal is None or seal.total < total:
+            seal = Seal(total, seal.sealed_at if seal else write.now, write.write_id)
+        return replace(
+            self,
+            cancel=Cancel(self.round, message, stamp, write.write_id),
+            seal=seal,
+            updated_at=max(self.updated_at, write.now),
+        )
 
     def tombstone(self, *, write_id: str, now: datetime) -> "BatchFacts":
         return replace(self, deleted=write_id, deleted_at=now)

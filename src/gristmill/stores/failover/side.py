@@ -91,6 +91,7 @@ class Side:
             self.went_down(error.reason)
         else:
             self._opened = True
+            self._came_back()
 
     async def close(self) -> None:
         """Close the database, whatever state it is in; a hanging one is left."""

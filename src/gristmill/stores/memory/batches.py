@@ -13,7 +13,7 @@ from gristmill.domain.batch import (
     may_end,
 )
 from gristmill.domain.events import BatchEnded, batch_ended
-from gristmill.domain.facts import BatchFacts, Cancel, EndFact, Header, Held, Seal, Submitter
+from gristmill.domain.facts import BatchFacts, EndFact, Header, Held, Seal, Submitter
 from gristmill.domain.failures import FailureCategory, is_permanent
 from gristmill.domain.identity import checked_item_id
 from gristmill.domain.record import (
@@ -216,14 +216,9 @@ class MemoryBatches(BatchViews):
         if batch.ended:
             return 0
         cancelled = self._cancel_open(batch_id)
-        message = batch.error_message if error_message is None else error_message
         write, total = self._write(), len(self._records(batch_id))
-        sealed_at = batch.sealed_at or write.now
-        self._change(
-            batch_id,
-            cancel=Cancel(batch.round, message, write.stamp, write.write_id),
-            seal=Seal(total, sealed_at, write.write_id),
-        )
+        facts = self._facts(batch_id).cancelled_by(write, error_message=error_message, total=total)
+        self._tables.keep(facts)
         return len(cancelled)
 
     def _cancel_open(self, batch_id: UUID) -> list[Record]:
