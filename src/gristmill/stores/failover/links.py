@@ -15,6 +15,8 @@ from gristmill.stores.failover.side import Side, SideUnavailableError
 
 _log = structlog.get_logger(__name__)
 
+_PAGES_OF_A_WRITE = 2  # Of the backlog, so that a write is held up by no more.
+
 
 class Links:
     def __init__(self, pair: Pair, *, clock: Clock, options: FailoverOptions, teller: Teller) -> None:
@@ -24,13 +26,19 @@ class Links:
         self._teller = teller
 
     async def replicate(self, source: Side, *, since: int) -> bool:
-        """Bring what a write that was just made has changed to the other database; whether all of it is there.
+        """Bring over what a write that was just made has changed; whether both databases now hold all it rests on.
 
+        A write may find what an earlier one left owed (an item that is there already): so it is only said to be held
+        by both when nothing older is owed either. While there is a backlog its own rows go over, and it is not said.
         Never raises for the databases' sake: the write is done, and what is not sent stays owed.
         """
         target = self._pair.other(source)
+        done = False
         try:
-            done = not target.is_down and await self.push(source, target, since=since)
+            if not target.is_down:
+                done = await self.push(source, target, pages=_PAGES_OF_A_WRITE)
+                if not done and not target.is_down:
+                    await self.push(source, target, since=since)
         except SideUnavailableError as error:
             if not error.side.is_down and (problem := await error.side.probe()) is not None:
                 error.side.went_down(problem)
@@ -39,10 +47,13 @@ class Links:
             target.lacks = Missing(None, self._clock.now())
         return done
 
-    async def push(self, source: Side, target: Side, *, since: int = 0) -> bool:
-        """Bring over all rows whose mark bears a number above ``since``; whether the other database holds them all."""
-        whole, after = True, None
-        while True:
+    async def push(self, source: Side, target: Side, *, since: int = 0, pages: int | None = None) -> bool:
+        """Bring over all rows whose mark bears a number above ``since``; whether the other database holds them all.
+
+        With ``pages`` no more than that many.
+        """
+        whole, after, brought = True, None, 0
+        while pages is None or brought < pages:
             remembered = target.remembers
             asked = self._clock.monotonic()
             page = await self._page(source, since, after)
@@ -53,11 +64,11 @@ class Links:
             if page.rows:
                 if self._clock.monotonic() - asked > self._options.forget_read_after:
                     continue  # Frozen since: what was read may be long forgotten (B3).
-                if not await self._bring(source, target, page):
-                    whole = False
+                whole = await self._bring(source, target, page) and whole
             if page.after is None:
                 return whole
-            after = page.after
+            after, brought = page.after, brought + 1
+        return False
 
     async def _page(self, source: Side, since: int, after: str | None) -> OwedPage:
         limit = self._options.page_rows
