@@ -68,7 +68,8 @@ class DocumentFacts:
         """Whether the chunks of a version staged at ``ordinal`` may still be asked for."""
         if any(each and each.version == version for each in (self.wanted, self.live)):
             return True
-        return ordinal > max(self.deleted, self.live.ordinal if self.live else 0)
+        # Two of one ordinal can come from two sides of a split, and either may be the one to be shown.
+        return ordinal > self.deleted and ordinal >= (self.live.ordinal if self.live else 0)
 
     def staged(self, content: DocumentVersion, *, stamp: int, write_id: str) -> "DocumentFacts":
         wanted = Pointer(
