@@ -20,7 +20,7 @@ from tests.support.simulated_process import SimulatedProcess
 from tests.support.virtual_time import VirtualClock, VirtualLoop
 
 POLICY = RetryPolicy(first_delay_seconds=0.2, factor=2.0, snooze_seconds=0.5)
-SECONDS = 15
+SECONDS = 10
 HEALED_SECONDS = 90
 
 
@@ -102,7 +102,7 @@ class Simulation:
                 "flap",
             ]
         )
-        lasts = self.random.choice([0.5, 2, 6, 15])
+        lasts = self.random.choice([0.5, 2, 6, 10])
         self.faults.append(f"{asyncio.get_running_loop().time():.1f} {name} {lasts}")
         await getattr(self, f"_{name}")(lasts)
 
