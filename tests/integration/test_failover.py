@@ -156,6 +156,45 @@ async def test_a_call_that_fails_while_the_probe_is_well_is_tried_once_more_and_
     assert not any(event.what is Happening.DOWN for event in process.status().events)
 
 
+async def test_a_database_that_dies_before_its_write_is_sent_is_not_believed(two):
+    """Nobody was told of the write yet: it is made again, on the other one."""
+    process = await two.process()
+    process.lines["one"].cut_after = 2
+    batch_id = await batches.submit(process)
+    assert batch_id in two.one.tables.batches
+    assert (await process.batches.get_batch(batch_id)).batch_id == batch_id
+    assert process.status().acting.database == "two"
+
+
+async def test_a_withheld_row_stays_owed_and_keeps_the_preferred_database_waiting(two):
+    process = await two.process()
+    process.lines["one"].cut = True
+    await documents.open_papers(process)
+    await documents.show(process, builders.version("file:///a", ["one two"]))
+    two.one.replication._waits_for = lambda body: "all is" if hasattr(body, "wanted") else None
+    process.lines["one"].cut = False
+    for _ in range(3):
+        two.clock.advance(11)
+        assert not await process.reconcile()
+    assert two.acting() == {"two"}
+    assert (await two.two.replication.count_owed()).rows == 1
+    del two.one.replication._waits_for
+    assert await process.reconcile()
+    two.assert_equal()
+    assert two.acting() == {"one"}
+
+
+async def test_an_older_copy_is_noticed_though_nobody_writes(two):
+    process = await two.process()
+    older = copied(two.two.tables)
+    await batches.submit(process, "a")
+    vars(two.two.tables).update(vars(older))
+    await process.reconcile()
+    await process.reconcile()
+    two.assert_equal()
+    assert two.acting() == {"one"}
+
+
 async def test_a_database_that_refuses_writes_is_left(two):
     process = await two.process()
     process.lines["one"].refuses_writes = True
