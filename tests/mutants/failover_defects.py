@@ -16,6 +16,14 @@ def _memory(name: str, before: str, after: str) -> Defect:
 
 
 FAILOVER_DEFECTS = (
+    Defect(
+        "older copies are trusted",
+        "failover",
+        "replication.py",
+        "return self.incarnation == earlier.incarnation and self.sequence >= earlier.sequence",
+        "return self.incarnation == earlier.incarnation",
+        folder="ports",
+    ),
     _failover(
         "breaker opens without a probe",
         "pair.py",
@@ -61,12 +69,6 @@ FAILOVER_DEFECTS = (
     ),
     _failover(
         "a switch keeps the term", "pair.py", "term=self.acting.term + 1,\n", "term=self.acting.term,\n"
-    ),
-    _failover(
-        "older copies are trusted",
-        "pair.py",
-        "            if not found.continues(remembered):\n                await self._distrust(side, found, remembered)",
-        "            if remembered is None:\n                await self._distrust(side, found, remembered)",
     ),
     _failover(
         "an older copy goes on serving",

@@ -40,8 +40,11 @@ class SimulatedLine(Line):
         self.loses = 0.0  # The share of answers that are lost.
 
     async def _way(self) -> None:
-        await asyncio.sleep(self._random.choice([0, 0, 0.001, 0.004, 0.02, 0.1]))
-        await self._runs.going.wait()
+        delay = self._random.choice([0, 0, 0, 0.001, 0.02, 0.1])
+        if delay:
+            await asyncio.sleep(delay)
+        if not self._runs.going.is_set():
+            await self._runs.going.wait()
 
     async def before(self, name: str) -> None:
         await self._way()

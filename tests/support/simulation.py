@@ -20,7 +20,7 @@ from tests.support.simulated_process import SimulatedProcess
 from tests.support.virtual_time import VirtualClock, VirtualLoop
 
 POLICY = RetryPolicy(first_delay_seconds=0.2, factor=2.0, snooze_seconds=0.5)
-SECONDS = 10
+SECONDS = 8
 HEALED_SECONDS = 90
 
 
