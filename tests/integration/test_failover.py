@@ -195,6 +195,34 @@ async def test_an_older_copy_is_noticed_though_nobody_writes(two):
     assert two.acting() == {"one"}
 
 
+async def test_what_was_read_more_than_ten_minutes_ago_is_read_again_before_it_is_written(two):
+    """B3: a process that was frozen between the two would bring back what was forgotten since."""
+    process = await two.process()
+    batch_id = await batches.submit(process, "a", seal=True)
+    await batches.complete(process, *await batches.claim(process))
+    await process.batches.end_batches()
+    await two.one.replication.distrust(two.two.tables.identity)
+    owed, merge, brought = two.one.replication.owed, two.two.replication.merge, []
+
+    async def frozen_once(**options):
+        page = await owed(**options)
+        if batch_id in two.one.tables.batches:
+            two.clock.advance(601)
+            for each in (two.one, two.two):
+                del each.tables.batches[batch_id], each.tables.records[batch_id]
+                each.tables.marks.clear()
+        return page
+
+    async def noted(rows, **options):
+        brought.extend(rows)
+        return await merge(rows, **options)
+
+    two.one.replication.owed, two.two.replication.merge = frozen_once, noted
+    await process.reconcile()
+    assert brought == []
+    assert batch_id not in two.two.tables.batches
+
+
 async def test_a_database_that_refuses_writes_is_left(two):
     process = await two.process()
     process.lines["one"].refuses_writes = True

@@ -67,6 +67,7 @@ FAILOVER_DEFECTS = (
         "        if done:\n            await self._pair.nothing_missing()",
         "        if True:\n            await self._pair.nothing_missing()",
     ),
+    _failover("a stale page is written", "links.py", "> self._options.forget_read_after:", "> 1e9:"),
     _failover(
         "a switch keeps the term", "pair.py", "term=self.acting.term + 1,\n", "term=self.acting.term,\n"
     ),
