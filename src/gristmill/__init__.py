@@ -7,18 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gristmill.fallback import DatabaseFallbackManager, get_fallback_manager
     from gristmill.library import Document, Gristmill, Report, SemanticCore
     from gristmill.ports.errors import GristmillError
 
-__all__ = ["Document", "Gristmill", "GristmillError", "Report", "SemanticCore", "__version__"]
+__all__ = [
+    "DatabaseFallbackManager",
+    "Document",
+    "Gristmill",
+    "GristmillError",
+    "Report",
+    "SemanticCore",
+    "__version__",
+    "get_fallback_manager",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DatabaseFallbackManager": "gristmill.fallback",
     "Document": "gristmill.library",
     "Gristmill": "gristmill.library",
     "GristmillError": "gristmill.ports.errors",
     "Report": "gristmill.library",
     "SemanticCore": "gristmill.library",
+    "get_fallback_manager": "gristmill.fallback",
 }
 
 

@@ -39,6 +39,17 @@ BY_CODE_POINT = [
 
 
 class ResultsContract:
+    async def test_records_are_found_by_their_items(self, database: Database):
+        batch_id = await steps.submit(database, "a", "b", *(f"i{n:04}" for n in range(1200)))
+        await steps.submit(database, "c")
+        found = await database.batches.find_records(batch_id, ["b", "c", "nothing", "a", "b"])
+        assert found == {each: await steps.get(database, batch_id, each) for each in "ab"}
+        many = await database.batches.find_records(batch_id, [f"i{n:04}" for n in range(1300)])
+        assert len(many) == 1200
+        assert await database.batches.find_records(batch_id, []) == {}
+        with pytest.raises(BatchNotFoundError):
+            await database.batches.find_records(uuid4(), ["a"])
+
     async def test_records_come_in_order_of_code_points(self, database: Database):
         batch_id = await steps.submit(database, *BY_CODE_POINT[::-2], *BY_CODE_POINT[-2::-2])
         for limit in [1, 3, 100]:

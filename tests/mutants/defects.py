@@ -1,24 +1,7 @@
-"""The list of defects: each is one wrong line in the SQLite adapter that the contract suites must notice."""
+"""The list of defects: each is one wrong line that the suite it names must notice."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """``before`` stands exactly once in ``file``, a file of stores/sql; ``after`` replaces it."""
-
-    name: str
-    suite: str
-    file: str
-    before: str
-    after: str
-
-    def planted_in(self, source: str) -> str:
-        if source.count(self.before) != 1:
-            raise ValueError(
-                f"{self.name}: {self.before!r} stands {source.count(self.before)} times in {self.file}"
-            )
-        return source.replace(self.before, self.after)
+from tests.mutants.defect import Defect
+from tests.mutants.failover_defects import FAILOVER_DEFECTS
 
 
 def _batches(name: str, file: str, before: str, after: str) -> Defect:
@@ -29,7 +12,7 @@ def _documents(name: str, file: str, before: str, after: str) -> Defect:
     return Defect(name, "documents", file, before, after)
 
 
-DEFECTS = (
+SQL_DEFECTS = (
     # Claims
     _batches("epoch not raised", "claims.py", '"epoch": records.c.epoch + 1', '"epoch": records.c.epoch'),
     _batches("attempt not counted", "claims.py", "records.c.attempts + 1", "records.c.attempts + 0"),
@@ -308,3 +291,5 @@ DEFECTS = (
     _batches("cleanup takes untold events", "endings.py", " & events.c.delivered_at.is_not(None)", ""),
     _batches("retry keeps the hold", "reopening.py", "            **NO_HOLD,\n", ""),
 )
+
+DEFECTS = SQL_DEFECTS + FAILOVER_DEFECTS

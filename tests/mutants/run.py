@@ -11,13 +11,19 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutants.defects import DEFECTS, Defect
+from tests.mutants.defect import Defect
+from tests.mutants.defects import DEFECTS
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 120
 SUITES = {
     "batches": ["tests/contract/test_sqlite_batches.py"],
     "documents": ["tests/contract/test_sqlite_documents.py"],
+    "failover": [
+        "tests/contract/test_memory_replication.py",
+        "tests/integration/test_failover.py",
+        "tests/unit/test_merging.py",
+    ],
 }
 
 
@@ -26,7 +32,7 @@ def is_caught(defect: Defect) -> bool:
     with tempfile.TemporaryDirectory(prefix="gristmill-mutant-") as folder:
         copy = Path(folder) / "src"
         shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))
-        target = copy / "gristmill" / "stores" / "sql" / defect.file
+        target = copy / "gristmill" / defect.folder / defect.file
         target.write_text(defect.planted_in(target.read_text(encoding="utf-8")), encoding="utf-8")
         return suite_fails(defect.suite, source=copy)
 

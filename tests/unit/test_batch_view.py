@@ -133,7 +133,7 @@ def test_batch_may_end_only_sealed_complete_and_with_nothing_open():
     assert may_end(replace(sealed, total_files=0), Counters())
     assert not may_end(replace(sealed, sealed_at=None), ended)
     assert not may_end(replace(sealed, total_files=4), ended)
-    assert not may_end(replace(sealed, total_files=2), ended)
+    assert may_end(replace(sealed, total_files=2), ended)
     assert not may_end(sealed, Counters(completed=2, pending=1))
     assert not may_end(sealed, Counters(completed=2, processing=1))
     for status in ENDED_BATCH_STATUSES:

@@ -186,9 +186,12 @@ def computed_status(batch: Batch, counters: Counters) -> BatchStatus:
 
 
 def may_end(batch: Batch, counters: Counters) -> bool:
-    """A batch ends only if it is sealed, all declared records exist, and all of them have ended (B2)."""
-    declared = batch.total_files == counters.total
-    return not batch.ended and batch.sealed_at is not None and declared and counters.open == 0
+    """A batch ends only if it is sealed, all declared records exist, and all there are have ended (B2).
+
+    A split may have brought more than were declared: they are acknowledged too, and must not keep it open for ever.
+    """
+    complete = batch.total_files <= counters.total
+    return not batch.ended and batch.sealed_at is not None and complete and counters.open == 0
 
 
 def exceeds_tolerance(batch: Batch, counters: Counters) -> bool:

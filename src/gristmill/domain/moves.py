@@ -133,6 +133,21 @@ def claim(record: Record, *, claim_id: str, worker: str, write: Write) -> Record
     )
 
 
+def take_by_hand(record: Record, *, claim_id: str, write: Write) -> Record:
+    """A pending record as somebody claims it who holds no lease: of no higher epoch, so that any worker's claim beats it."""
+    if record.status is not _PENDING:
+        raise IllegalMoveError(record.status, Move.CLAIM)
+    return replace(
+        record,
+        status=_PROCESSING,
+        claim_id=claim_id,
+        worker="by hand",
+        attempts=record.attempts + 1,
+        started_at=record.started_at or write.now,
+        version=record.version.written(stamp=write.stamp, write_id=write.write_id),
+    )
+
+
 def settle(record: Record, outcome: Outcome, policy: RetryPolicy, write: Write) -> Record:
     """Apply a worker's outcome to the row it claimed."""
     match outcome:

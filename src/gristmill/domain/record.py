@@ -134,6 +134,10 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def moment(microseconds_since_1970: int) -> datetime:
+    return _EPOCH + microseconds_since_1970 * _MICROSECOND
+
+
 PRIORITY_HEAD_START = timedelta(minutes=10)
 
 

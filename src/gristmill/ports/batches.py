@@ -7,7 +7,7 @@ that change records draw a new write id for every row they write and set its owe
 Every method may raise StoreUnavailableError; nothing else means an outage.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -132,7 +132,9 @@ class Batches(Protocol):
         """Store the worker with its ``renewed_at``; creates it the first time."""
         ...
 
-    async def list_workers(self) -> Sequence[Worker]: ...
+    async def list_workers(self) -> Sequence[Worker]:
+        """All that are not forgotten, and those that are if a merge brought a claim of theirs: somebody must end it."""
+        ...
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
         """End the lease of a worker that is gone: its processing records move by ``moves.end_leases``.
@@ -209,7 +211,8 @@ class Batches(Protocol):
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
         """End every batch (of those given) that may end (``domain.batch.may_end``); returns those it ended.
 
-        The event of each end is stored with it.
+        The event of each end is stored with it, once a round. A database that takes rows from another one first
+        cancels open records that came to a batch after it was cancelled (B2).
         """
         ...
 
@@ -257,6 +260,10 @@ class Batches(Protocol):
 
         Raises BatchNotFoundError; ValueError for a cursor that is not ours.
         """
+        ...
+
+    async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
+        """Those of the items that have a record, by item id. Raises BatchNotFoundError."""
         ...
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:

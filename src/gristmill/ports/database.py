@@ -6,6 +6,7 @@ from typing import Protocol
 
 from gristmill.ports.batches import Batches
 from gristmill.ports.documents import Documents
+from gristmill.ports.replication import Replication
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,16 @@ class Database(Protocol):
         ...
 
     async def check(self) -> Health:
-        """Never raises and is never cached."""
+        """Ask on a new connection (A2). Never raises and is never cached; works before ``open`` too."""
         ...
 
     async def tidy(self) -> None:
         """Bring what is derived for speed up to date; called between groups of work. Skipping it loses nothing."""
         ...
+
+
+class ReplicatedDatabase(Database, Protocol):
+    """A database that can be one of two (``stores.failover``)."""
+
+    @property
+    def replication(self) -> Replication: ...

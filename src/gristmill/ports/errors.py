@@ -1,6 +1,6 @@
 """What can go wrong behind a port. Every text says what happened, where, and what to do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 
@@ -10,6 +10,10 @@ class GristmillError(Exception):
 
 class ConfigurationError(GristmillError):
     """A setting, path or file that cannot work as it is. Never a reason to fail over."""
+
+
+class AccessDeniedError(ConfigurationError):
+    """A database refuses our name or password. At run time it stops that database; trying again cannot help."""
 
 
 class StoreUnavailableError(GristmillError):
@@ -26,6 +30,19 @@ class StoreUnavailableError(GristmillError):
 
     def __str__(self) -> str:
         return f"Database '{self.database}' is unavailable: {self.reason}. {self.advice}"
+
+
+class AllStoresUnavailableError(StoreUnavailableError):
+    """No database serves: HTTP 503. ``retry_after_seconds`` is for its Retry-After header."""
+
+    def __init__(self, reasons: Mapping[str, str], *, retry_after_seconds: int) -> None:
+        said = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
+        super().__init__(" and ".join(reasons), said, f"It is tried again every {retry_after_seconds} s.")
+        self.reasons = reasons
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"No database answers: {self.reason}. Nothing acknowledged is lost. {self.advice}"
 
 
 class BatchNotFoundError(GristmillError):
@@ -51,6 +68,34 @@ class BatchConflictError(GristmillError):
             f"Batch {self.batch_id} is sealed and has no item {shown}. "
             "Submit other items under a new batch id, or leave the id out to get one."
         )
+
+
+class ItemNotFoundError(GristmillError):
+    def __init__(self, batch_id: UUID, item_id: str) -> None:
+        super().__init__(batch_id, item_id)
+        self.batch_id = batch_id
+        self.item_id = item_id
+
+    def __str__(self) -> str:
+        return (
+            f"Batch {self.batch_id} has no item {self.item_id!r}. "
+            f"`gristmill batches show {self.batch_id}` shows what it has."
+        )
+
+
+class RecordNotOpenError(GristmillError):
+    """A record cannot be ended by hand: a worker holds it, or it has ended."""
+
+    def __init__(self, batch_id: UUID, item_id: str, status: str, worker: str | None) -> None:
+        super().__init__(batch_id, item_id, status, worker)
+        self.batch_id = batch_id
+        self.item_id = item_id
+        self.status = status
+        self.worker = worker
+
+    def __str__(self) -> str:
+        held = f"worker {self.worker} holds it" if self.worker else f"it is {self.status}"
+        return f"Item {self.item_id!r} of batch {self.batch_id} cannot be changed by hand: {held}."
 
 
 class CollectionNotFoundError(GristmillError):

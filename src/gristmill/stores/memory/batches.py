@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 from gristmill.domain import hold, moves
 from gristmill.domain.batch import (
     Batch,
-    BatchStatus,
     NewBatch,
     computed_status,
     may_end,
 )
 from gristmill.domain.events import BatchEnded, batch_ended
+from gristmill.domain.facts import BatchFacts, EndFact, Header, Held, Seal, Submitter
 from gristmill.domain.failures import FailureCategory, is_permanent
 from gristmill.domain.identity import checked_item_id
 from gristmill.domain.record import (
@@ -33,7 +33,8 @@ from gristmill.ports.batches import (
     Worker,
 )
 from gristmill.ports.errors import BatchConflictError
-from gristmill.stores.memory import summaries
+from gristmill.ports.rows import WorkerRow
+from gristmill.stores.memory import forgetting
 from gristmill.stores.memory.batch_views import BatchViews
 from gristmill.stores.memory.json_values import json_copy
 
@@ -42,17 +43,18 @@ class MemoryBatches(BatchViews):
     # -- submission ----------------------------------------------------------------------------------
 
     async def create_batch(self, new: NewBatch) -> Batch:
-        stored = self._batches.get(new.batch_id)
-        if stored is None:
-            self._records[new.batch_id] = {}
-            self._batches[new.batch_id] = _queued(new, self._clock.now())
-        elif stored.sealed_at is None:
-            self._batches[new.batch_id] = replace(stored, submitter=new.submitter)
+        stored, write = self._tables.batches.get(new.batch_id), self._write()
+        if stored is None or stored.deleted is not None:
+            life = 0 if stored is None else stored.life + 1
+            self._tables.keep(_queued(new, write, life=life))
+        elif stored.seal is None and stored.submitter.name != new.submitter:
+            version = stored.submitter.version.written(stamp=write.stamp, write_id=write.write_id)
+            self._tables.keep(replace(stored, submitter=Submitter(new.submitter, version)))
         return self._batch(new.batch_id)
 
     async def create_processing_records(self, batch_id: UUID, items: Sequence[Item]) -> Created:
         batch = self._batch(batch_id)
-        stored = self._records[batch_id]
+        stored = self._records(batch_id)
         new: dict[str, Item] = {}
         for position, item in enumerate(items):
             item_id = checked_item_id(item.item_id, position=position)
@@ -81,22 +83,32 @@ class MemoryBatches(BatchViews):
     async def seal_batch(self, batch_id: UUID) -> Batch:
         batch = self._batch(batch_id)
         if batch.sealed_at is None:
-            self._change(batch, sealed_at=self._clock.now(), total_files=len(self._records[batch_id]))
+            write = self._write()
+            self._change(batch_id, seal=Seal(len(self._records(batch_id)), write.now, write.write_id))
         return self._batch(batch_id)
 
     # -- claims and leases ---------------------------------------------------------------------------
 
     async def renew_lease(self, worker: Worker) -> None:
-        self._workers[worker.worker_id] = worker
+        stored, write = self._tables.workers.get(worker.worker_id), self._write()
+        version = stored.version if stored else Version()
+        version = version.written(stamp=write.stamp, write_id=write.write_id)
+        self._tables.keep(WorkerRow(worker, version))
 
     async def list_workers(self) -> Sequence[Worker]:
-        return list(self._workers.values())
+        rows, returned = self._tables.workers.values(), self._tables.returned
+        holding = {r.worker for r in self._all_records() if r.worker in returned} if returned else set()
+        return [row.worker for row in rows if not row.gone or row.worker.worker_id in holding]
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
-        worker = self._workers.get(worker_id)
-        if worker is not None and worker.renewed_at > renewed_at:
-            return []
-        self._workers.pop(worker_id, None)
+        row = self._tables.workers.get(worker_id)
+        if row is not None and not row.gone:
+            if row.worker.renewed_at > renewed_at:
+                return []
+            write = self._write()
+            version = row.version.written(stamp=write.stamp, write_id=write.write_id)
+            self._tables.keep(replace(row, version=version, gone=True))
+        self._tables.returned.discard(worker_id)
         held = [record for record in self._all_records() if record.worker == worker_id]
         return self._put(moves.end_leases(held, self._policy, self._write))
 
@@ -116,20 +128,20 @@ class MemoryBatches(BatchViews):
             moves.claim(record, claim_id=claim_id, worker=worker_id, write=self._write()) for record in chosen
         )
         for batch in {record.batch_id for record in claimed}:
-            self._start(self._batch(batch))
+            self._start(batch)
         return claimed
 
     def _claimable(self, kinds: Collection[str] | None, batch_id: UUID | None) -> Iterator[Record]:
-        for batch in self._batches.values():
+        for batch in (self._batch(facts.batch_id) for facts in self._all_facts()):
             if batch.ended or batch.cancel_requested or batch_id not in {None, batch.batch_id}:
                 continue
-            for record in self._records[batch.batch_id].values():
+            for record in self._records(batch.batch_id).values():
                 if record.status is RecordStatus.PENDING and (kinds is None or record.kind in kinds):
                     yield record
 
-    def _start(self, batch: Batch) -> None:
-        if batch.started_at is None:
-            self._change(batch, status=BatchStatus.PROCESSING, started_at=self._clock.now())
+    def _start(self, batch_id: UUID) -> None:
+        if self._facts(batch_id).started_at is None:
+            self._change(batch_id, started_at=self._clock.now())
 
     async def next_due(
         self, *, kinds: Collection[str] | None = None, batch_id: UUID | None = None
@@ -137,7 +149,7 @@ class MemoryBatches(BatchViews):
         return min((self._due_at(record) for record in self._claimable(kinds, batch_id)), default=None)
 
     def _due_at(self, record: Record) -> datetime:
-        until = self._batches[record.batch_id].hold.until
+        until = self._facts(record.batch_id).held.hold.until
         return record.next_attempt_at if until is None else max(record.next_attempt_at, until)
 
     async def record_stages(
@@ -154,19 +166,23 @@ class MemoryBatches(BatchViews):
             claimed = report.record
             key = (claimed.batch_id, claimed.item_id)
             met = settled.get(key) or self._stored(claimed)
-            if claimed.batch_id not in self._batches or not moves.meets(met, report):
+            if not self._takes(claimed) or not moves.meets(met, report):
                 refused.append(Refusal(report=report, met=met))
                 continue
             held = met if met is not None and met.claim == claimed.claim else claimed
             settled[key] = moves.settle(held, report.outcome, self._policy, self._write())
-            self._hold(claimed.batch_id, report.outcome)
+            self._hold_after(claimed.batch_id, report.outcome)
         self._put(settled.values())
         return refused
 
-    def _hold(self, batch_id: UUID, outcome: Outcome) -> None:
-        batch, pause = self._batches[batch_id], self._policy.snooze_seconds
-        held = hold.after(batch.hold, outcome, now=self._clock.now(), pause_seconds=pause)
-        self._batches[batch_id] = replace(batch, hold=held)
+    def _takes(self, record: Record) -> bool:
+        facts = self._tables.batches.get(record.batch_id)
+        return facts is not None and not facts.forgets(record)
+
+    def _hold_after(self, batch_id: UUID, outcome: Outcome) -> None:
+        pause, now = self._policy.snooze_seconds, self._clock.now()
+        before = self._facts(batch_id).held.hold
+        self._hold(batch_id, hold.after(before, outcome, now=now, pause_seconds=pause))
 
     async def release_records(self, records: Sequence[Record]) -> int:
         return len(self._put_held(records, lambda held: moves.release(held, self._write())))
@@ -183,7 +199,7 @@ class MemoryBatches(BatchViews):
         batch = self._batch(batch_id)
         chosen = [
             record
-            for record in self._records[batch_id].values()
+            for record in self._records(batch_id).values()
             if record.status is RecordStatus.FAILED
             and record.error is not None
             and (categories is None or record.error.category in categories)
@@ -191,85 +207,88 @@ class MemoryBatches(BatchViews):
         ]
         if chosen:
             self._put(moves.reopen(r, batch_round=batch.round + 1, write=self._write()) for r in chosen)
-            self._change(
-                batch,
-                round=batch.round + 1,
-                status=BatchStatus.PROCESSING,
-                completed_at=None,
-                cancel_requested=False,
-                error_message=None,
-                hold=hold.NOT_HELD,
-            )
+            self._change(batch_id, round=batch.round + 1)
+            self._hold(batch_id, hold.NOT_HELD)
         return len(chosen)
 
     async def cancel_batch(self, batch_id: UUID, *, error_message: str | None = None) -> int:
         batch = self._batch(batch_id)
         if batch.ended:
             return 0
-        records = self._records[batch_id].values()
-        cancelled = self._put(moves.cancel(r, self._write()) for r in records if r.status in OPEN_STATUSES)
-        self._change(
-            batch,
-            cancel_requested=True,
-            error_message=batch.error_message if error_message is None else error_message,
-            sealed_at=batch.sealed_at or self._clock.now(),
-            total_files=len(records),
-        )
+        cancelled = self._cancel_open(batch_id)
+        write, total = self._write(), len(self._records(batch_id))
+        facts = self._facts(batch_id).cancelled_by(write, error_message=error_message, total=total)
+        self._tables.keep(facts)
         return len(cancelled)
+
+    def _cancel_open(self, batch_id: UUID) -> list[Record]:
+        records = self._records(batch_id).values()
+        return self._put(moves.cancel(r, self._write()) for r in records if r.status in OPEN_STATUSES)
 
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
         ended = []
-        for batch_id in [each for each in self._batches if batch_ids is None or each in batch_ids]:
-            batch = self._batch(batch_id)
-            found = summaries.counters(self._records[batch_id].values())
-            if may_end(batch, found):
-                status, now = computed_status(batch, found), self._clock.now()
-                event = batch_ended(batch, found, status=status, now=now)
-                self._events[event.event_id] = event
-                self._change(batch, status=status, completed_at=now, hold=hold.NOT_HELD)
-                ended.append(self._batch(batch_id))
+        for batch_id in [each.batch_id for each in self._all_facts()]:
+            if batch_ids is None or batch_id in batch_ids:
+                ended += self._end(batch_id)
         return ended
 
+    def _end(self, batch_id: UUID) -> list[Batch]:
+        facts = self._facts(batch_id)
+        if facts.cancelled:
+            self._cancel_open(batch_id)  # What a merge brought after the batch was cancelled here (B2).
+        batch, found = self._batch(batch_id), self._counters(batch_id)
+        if not may_end(batch, found):
+            return []
+        write, end = self._write(), self._end_of(facts)
+        if end is None:
+            event = batch_ended(batch, found, status=computed_status(batch, found), now=write.now)
+            end = EndFact(event, delivered=False, write_id=write.write_id, life=facts.life)
+            self._tables.keep(end)
+        self._tables.unconfirmed.discard(end.event.event_id)
+        self._change(batch_id)
+        self._hold(batch_id, hold.NOT_HELD)
+        return [self._batch(batch_id)]
+
     async def pending_events(self, *, limit: int) -> Sequence[BatchEnded]:
-        waiting = (event for event in self._events.values() if event.event_id not in self._delivered)
+        waiting = (end.event for end in self._tables.ends.values() if not end.delivered)
         return sorted(waiting, key=lambda event: (event.ended_at, event.event_id))[:limit]
 
     async def events_delivered(self, event_ids: Collection[UUID]) -> None:
-        self._delivered.update(event_ids)
+        for event_id in event_ids:
+            end = self._tables.ends.get(event_id)
+            if end is not None and not end.delivered:
+                self._tables.keep(replace(end, delivered=True))
 
     async def cleanup_old_records(self, older_than: timedelta, *, apply: bool) -> Cleanup:
         before = self._clock.now() - older_than
-        old = [b.batch_id for b in self._batches.values() if b.completed_at and b.completed_at < before]
-        found = Cleanup(batches=len(old), records=sum(len(self._records[batch_id]) for batch_id in old))
+        batches = [self._batch(facts.batch_id) for facts in self._all_facts()]
+        old = [b.batch_id for b in batches if b.completed_at and b.completed_at < before]
+        found = Cleanup(batches=len(old), records=sum(len(self._records(batch_id)) for batch_id in old))
         if apply:
             for batch_id in old:
-                del self._batches[batch_id], self._records[batch_id]
-            known = (event for event in self._events.values() if event.batch_id in old)
-            for event_id in [event.event_id for event in known if event.event_id in self._delivered]:
-                del self._events[event_id]
-                self._delivered.discard(event_id)
+                write = self._write()
+                facts = self._facts(batch_id).tombstone(write_id=write.write_id, now=write.now)
+                self._tables.keep(facts)
+                forgetting.forget_batch(self._tables, facts)
         return found
 
 
-def _queued(new: NewBatch, now: datetime) -> Batch:
-    return Batch(
+def _queued(new: NewBatch, write: moves.Write, *, life: int) -> BatchFacts:
+    first = Version().written(stamp=write.stamp, write_id=write.write_id)
+    return BatchFacts(
         batch_id=new.batch_id,
-        kind=new.kind,
-        name=new.name,
-        collection=new.collection,
-        priority=new.priority,
-        round=0,
-        status=BatchStatus.QUEUED,
-        created_at=now,
-        updated_at=now,
-        total_files=0,
-        processed_files=0,
-        max_error_rate=new.max_error_rate,
-        error_message=None,
-        cancel_requested=False,
-        sealed_at=None,
-        started_at=None,
-        completed_at=None,
-        submitter=new.submitter,
-        options=json_copy(new.options),
+        header=Header(
+            kind=new.kind,
+            name=new.name,
+            collection=new.collection,
+            priority=new.priority,
+            max_error_rate=new.max_error_rate,
+            options=json_copy(new.options),
+            created_at=write.now,
+            write_id=write.write_id,
+        ),
+        submitter=Submitter(new.submitter, first),
+        held=Held(hold.NOT_HELD, first),
+        updated_at=write.now,
+        life=life,
     )

@@ -8,19 +8,29 @@ from gristmill.ports.clock import Clock
 from gristmill.ports.database import Health
 from gristmill.stores.memory.batches import MemoryBatches
 from gristmill.stores.memory.documents import MemoryDocuments
+from gristmill.stores.memory.replication import MemoryReplication
+from gristmill.stores.memory.tables import Tables
 
 
 class MemoryDatabase:
     """For one event loop; each object is a database of its own, and what it holds ends with it."""
 
     def __init__(
-        self, clock: Clock, *, retry_policy: RetryPolicy | None = None, name: str = "memory"
+        self,
+        clock: Clock,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        name: str = "memory",
+        writer: str | None = None,
     ) -> None:
         self.name = name
+        self.tables = Tables(clock)
+        write_ids = WriteIds(writer or uuid4().hex)
         self.batches = MemoryBatches(
-            clock, retry_policy=retry_policy or RetryPolicy(), write_ids=WriteIds(uuid4().hex)
+            self.tables, retry_policy=retry_policy or RetryPolicy(), write_ids=write_ids
         )
-        self.documents = MemoryDocuments(clock)
+        self.documents = MemoryDocuments(self.tables, write_ids=write_ids)
+        self.replication = MemoryReplication(self.tables)
 
     async def open(self) -> None:
         """Nothing to do: the dicts are there."""

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from qdrant_client import models
 
+from gristmill.domain import identity
 from gristmill.domain.batch import Aggregates, Batch, BatchStatusView, ErrorType, status_view
 from gristmill.domain.failures import FailureCategory, is_permanent
-from gristmill.domain.record import RecordStatus
+from gristmill.domain.record import Record, RecordStatus
 from gristmill.ports.batches import BatchPage, ErrorGroup, Progress, RecordPage
 from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.qdrant import batch_points, schema
@@ -212,6 +213,12 @@ class Views(BatchStore):
         records = [record_of(row) for row in rows[:limit]]
         more = len(rows) > limit > 0
         return RecordPage(records, cursor("records", records[-1].item_id) if more else None)
+
+    async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
+        await self._payload(batch_id)
+        rows = await self._records.get({identity.record_id(batch_id, item_id) for item_id in item_ids})
+        records = [record_of(row) for row in rows.values()]
+        return {record.item_id: record for record in records}
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:
         _, outcomes = await asyncio.gather(self._payload(batch_id), self._outcomes(batch_id))

@@ -1,6 +1,6 @@
 """The batch port on SQL: each method is one transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import partial
@@ -219,6 +219,11 @@ class SqlBatches:
             lambda connection: listings.list_records(
                 connection, batch_id, status=status, category=category, limit=limit, after=after
             )
+        )
+
+    async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
+        return await self._connections.run_read(
+            partial(listings.find_records, batch_id=batch_id, item_ids=item_ids)
         )
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:

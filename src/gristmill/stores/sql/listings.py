@@ -1,5 +1,6 @@
 """Lists in pages, and statistics over many batches. Each function runs in one transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,13 +9,15 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, func, or_, se
 
 from gristmill.domain.batch import Counters
 from gristmill.domain.failures import FailureCategory
-from gristmill.domain.record import RecordStatus
+from gristmill.domain.record import Record, RecordStatus
 from gristmill.ports.batches import BatchPage, RecordPage, Statistics
 from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.sql import batch_rows
 from gristmill.stores.sql.columns import instant, moment
 from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.tables import batches, failures, records
+
+_IDS_A_QUERY = 500
 
 
 def list_batches(connection: Connection, *, limit: int, after: str | None) -> BatchPage:
@@ -31,6 +34,16 @@ def list_batches(connection: Connection, *, limit: int, after: str | None) -> Ba
     more = len(found) > len(shown) > 0
     last = (instant(shown[-1].created_at), str(shown[-1].batch_id)) if more else ()
     return BatchPage(shown, cursor("batches", *last) if more else None)
+
+
+def find_records(connection: Connection, *, batch_id: UUID, item_ids: Sequence[str]) -> dict[str, Record]:
+    batch_rows.row_of(connection, batch_id)
+    found: dict[str, Record] = {}
+    for start in range(0, len(item_ids), _IDS_A_QUERY):
+        some = item_ids[start : start + _IDS_A_QUERY]
+        query = select(*COLUMNS).where(records.c.batch_id == batch_id, records.c.item_id.in_(some))
+        found |= {record.item_id: record for record in map(record_of, connection.execute(query))}
+    return found
 
 
 def list_records(

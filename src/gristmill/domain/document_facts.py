@@ -1,0 +1,138 @@
+"""What databases tell each other of a document: what it should show, what it shows, and whether it was deleted (V4, D1).
+
+Ordinals and stamps are hybrid logical ones, microseconds that only ever rise: ``max(now, seen + 1)``. The later
+staging, edit or deletion wins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from gristmill.domain.document import Document, DocumentVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A version of a document with the title and metadata it was staged or edited with.
+
+    ``edited`` is the stamp of the last edit of the metadata, the ordinal before any. ``shown_at`` and ``created_at``
+    are set once it is live.
+    """
+
+    ordinal: int
+    edited: int
+    version: str
+    content_hash: str
+    pipeline: str
+    title: str | None
+    metadata: Mapping[str, object]
+    chunks: int
+    write_id: str
+    created_at: datetime | None = None
+    shown_at: datetime | None = None
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        return self.ordinal, self.edited, self.write_id
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFacts:
+    """``deleted`` is the stamp of the last deletion, 0 without one; what is not newer than it is gone."""
+
+    document_id: UUID
+    collection: str
+    source: str
+    wanted: Pointer | None = None
+    live: Pointer | None = None
+    deleted: int = 0
+
+    @property
+    def token(self) -> str:
+        pointers = [pointer.write_id if pointer else "" for pointer in (self.wanted, self.live)]
+        return "|".join([*pointers, str(self.deleted)])
+
+    @property
+    def seen(self) -> int:
+        """The highest stamp of the row; the next one is higher."""
+        return max(
+            self.deleted,
+            *(max(each.ordinal, each.edited) if each else 0 for each in (self.wanted, self.live)),
+        )
+
+    def next_stamp(self, now_microseconds: int) -> int:
+        return max(now_microseconds, self.seen + 1)
+
+    def needs(self, version: str, ordinal: int) -> bool:
+        """Whether the chunks of a version staged at ``ordinal`` may still be asked for."""
+        if any(each and each.version == version for each in (self.wanted, self.live)):
+            return True
+        # Two of one ordinal can come from two sides of a split, and either may be the one to be shown.
+        return ordinal > self.deleted and ordinal >= (self.live.ordinal if self.live else 0)
+
+    def staged(self, content: DocumentVersion, *, stamp: int, write_id: str) -> "DocumentFacts":
+        wanted = Pointer(
+            ordinal=stamp,
+            edited=stamp,
+            version=content.version,
+            content_hash=content.content_hash,
+            pipeline=content.pipeline,
+            title=content.title,
+            metadata=content.metadata,
+            chunks=len(content.chunks),
+            write_id=write_id,
+        )
+        return replace(self, collection=content.collection, source=content.source, wanted=wanted)
+
+    def published(self, *, write_id: str, now: datetime) -> "DocumentFacts":
+        """Show what is wanted."""
+        assert self.wanted is not None
+        created_at = self.live.created_at if self.live else now
+        live = replace(self.wanted, write_id=write_id, created_at=created_at, shown_at=now)
+        return replace(self, live=live)
+
+    def edit(
+        self, metadata: Mapping[str, object], *, stamp: int, write_id: str, now: datetime
+    ) -> "DocumentFacts":
+        assert self.live is not None
+        live = replace(self.live, metadata=metadata, edited=stamp, write_id=write_id, shown_at=now)
+        return replace(self, live=live)
+
+    def delete(self, *, stamp: int) -> "DocumentFacts":
+        return replace(self, wanted=None, live=None, deleted=stamp)
+
+    def document(self) -> Document | None:
+        """As readers see it; None if it shows nothing."""
+        live = self.live
+        if live is None or live.created_at is None or live.shown_at is None:
+            return None
+        return Document(
+            document_id=self.document_id,
+            collection=self.collection,
+            source=self.source,
+            version=live.version,
+            content_hash=live.content_hash,
+            pipeline=live.pipeline,
+            title=live.title,
+            metadata=live.metadata,
+            chunks=live.chunks,
+            created_at=live.created_at,
+            updated_at=live.shown_at,
+        )
+
+
+def join_documents(left: DocumentFacts, right: DocumentFacts) -> DocumentFacts:
+    """The least row that holds what both know: commutative, associative, idempotent."""
+    deleted = max(left.deleted, right.deleted)
+    return replace(
+        left,
+        wanted=_latest(left.wanted, right.wanted, deleted),
+        live=_latest(left.live, right.live, deleted),
+        deleted=deleted,
+    )
+
+
+def _latest(left: Pointer | None, right: Pointer | None, deleted: int) -> Pointer | None:
+    kept = [each for each in (left, right) if each is not None and each.ordinal > deleted]
+    return max(kept, key=lambda pointer: pointer.order, default=None)

@@ -1,0 +1,147 @@
+"""Bringing owed rows from one database to the other: read, merge, settle; each step may be lost or repeated."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from gristmill.ports.clock import Clock
+from gristmill.ports.replication import Fate, Merge, Merged, Missing, OwedPage, SetAside, Standing
+from gristmill.ports.rows import Row
+from gristmill.stores.failover.events import Happening, Teller
+from gristmill.stores.failover.options import FailoverOptions
+from gristmill.stores.failover.pair import Pair
+from gristmill.stores.failover.side import Side, SideUnavailableError
+
+_log = structlog.get_logger(__name__)
+
+_PAGES_OF_A_WRITE = 2  # Of the backlog, so that a write is held up by no more.
+
+
+class Links:
+    def __init__(self, pair: Pair, *, clock: Clock, options: FailoverOptions, teller: Teller) -> None:
+        self._pair = pair
+        self._clock = clock
+        self._options = options
+        self._teller = teller
+
+    async def replicate(self, source: Side, *, since: int) -> bool:
+        """Bring over what a write that was just made has changed; whether both databases now hold all it rests on.
+
+        A write may find what an earlier one left owed (an item that is there already): so it is only said to be held
+        by both when nothing older is owed either. While there is a backlog its own rows go over, and it is not said.
+        Never raises for the databases' sake: the write is done, and what is not sent stays owed.
+        """
+        target = self._pair.other(source)
+        done = False
+        try:
+            if not target.is_down:
+                done = await self.push(source, target, pages=_PAGES_OF_A_WRITE)
+                if not done and not target.is_down:
+                    await self.push(source, target, since=since)
+        except SideUnavailableError as error:
+            if not error.side.is_down and (problem := await error.side.probe()) is not None:
+                error.side.went_down(problem)
+            done = False
+        if not done and target.lacks is None:
+            target.lacks = Missing(None, self._clock.now())
+        return done
+
+    async def push(self, source: Side, target: Side, *, since: int = 0, pages: int | None = None) -> bool:
+        """Bring over all rows whose mark bears a number above ``since``; whether the other database holds them all.
+
+        With ``pages`` no more than that many.
+        """
+        whole, after, brought = True, None, 0
+        while pages is None or brought < pages:
+            remembered = target.remembers
+            asked = self._clock.monotonic()
+            page = await self._page(source, since, after)
+            await self._pair.hear(source, page.standing)
+            if remembered is not None and not page.standing.identity.continues(remembered):
+                await self._pair.doubt(source, page.standing.identity, remembered)
+                return False
+            if page.rows:
+                if self._clock.monotonic() - asked > self._options.forget_read_after:
+                    continue  # Frozen since: what was read may be long forgotten (B3).
+                whole = await self._bring(source, target, page) and whole
+            if page.after is None:
+                return whole
+            after, brought = page.after, brought + 1
+        return False
+
+    async def _page(self, source: Side, since: int, after: str | None) -> OwedPage:
+        limit = self._options.page_rows
+        page = await source.call(
+            lambda database: database.replication.owed(limit=limit, since=since, after=after)
+        )
+        source.remembers = page.standing.peer
+        return page
+
+    async def _bring(self, source: Side, target: Side, page: OwedPage) -> bool:
+        merged = await self._merge(target, page.rows, page.standing)
+        target.remembers = merged.standing.peer
+        await self._pair.hear(target, merged.standing)
+        if not merged.expected or page.standing.peer is None:
+            await self._pair.doubt(target, merged.standing.identity, page.standing.peer)
+            return False
+        peer = merged.standing.identity
+        held = [merge.row for merge in merged.merges if merge.fate is Fate.HELD]
+        await self._set_aside(source, target, merged.merges)
+        try:
+            await source.call(lambda database: database.replication.settle(held, peer=peer))
+        except SideUnavailableError as error:
+            _log.info("marks_not_settled", database=source.name, reason=error.reason)
+        return len(held) == len(page.rows)
+
+    async def _merge(self, target: Side, rows: Sequence[Row], source: Standing) -> Merged:
+        """Merge the rows. Where that fails for a reason that is no outage, find the rows that it fails for (A3)."""
+        try:
+            return await target.call(
+                lambda database: database.replication.merge(rows, source=source.identity, expects=source.peer)
+            )
+        except SideUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one row causes must not stop the others.
+            if len(rows) == 1:
+                _log.exception(
+                    "row_not_merged", database=target.name, kind=rows[0].kind.name, key=rows[0].key
+                )
+                refused = Merge(rows[0], Fate.REFUSED, None, f"{type(error).__name__}: {error}")
+                return Merged(await target.standing(), [refused])
+        middle = len(rows) // 2
+        first = await self._merge(target, rows[:middle], source)
+        second = await self._merge(target, rows[middle:], source)
+        return Merged(second.standing, [*first.merges, *second.merges])
+
+    async def _set_aside(self, source: Side, target: Side, merges: Sequence[Merge]) -> None:
+        refused = [
+            SetAside(merge.row.kind, merge.row.key, merge.row.token, merge.reason)
+            for merge in merges
+            if merge.fate is Fate.REFUSED
+        ]
+        if refused:
+            await source.call(lambda database: database.replication.set_aside(refused))
+        for each in refused:
+            row = f"{each.kind.name.lower()} {each.key}"
+            self._teller.tell(Happening.SET_ASIDE, target.name, f"it refuses {row}: {each.reason}")
+
+    async def converge(self) -> bool:
+        """Bring everything owed across in both directions; whether neither owes anything afterwards."""
+        serving = self._pair.serving
+        other = self._pair.other(serving)
+        for source, target in ((serving, other), (other, serving)):
+            await self.push(source, target)
+        owed = [await self.count(source) for source in (serving, other)]
+        return not any(owed)
+
+    async def count(self, source: Side) -> int:
+        target = self._pair.other(source)
+        source.owes = await source.call(lambda database: database.replication.count_owed())
+        target.lacks = Missing(source.owes.rows, self._since(source, target)) if source.owes.rows else None
+        return source.owes.rows
+
+    def _since(self, source: Side, target: Side) -> datetime:
+        if target.lacks is not None:
+            return target.lacks.since
+        return (source.owes and source.owes.oldest) or self._clock.now()

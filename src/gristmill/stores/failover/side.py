@@ -1,0 +1,144 @@
+"""One of the two databases, its time-outs and its breaker."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from gristmill.ports.clock import Clock
+from gristmill.ports.database import ReplicatedDatabase
+from gristmill.ports.errors import AccessDeniedError, ConfigurationError, StoreUnavailableError
+from gristmill.ports.replication import Identity, Missing, Owed, Standing
+from gristmill.stores.failover.events import Happening, Teller
+from gristmill.stores.failover.options import FailoverOptions
+
+_Value = TypeVar("_Value")
+Operation = Callable[[ReplicatedDatabase], Awaitable[_Value]]
+
+
+class SideUnavailableError(StoreUnavailableError):
+    """A call to one of the two databases met an outage, or what looks like one until it is probed (A2)."""
+
+    def __init__(self, side: "Side", reason: str, advice: str) -> None:
+        super().__init__(side.name, reason, advice)
+        self.side = side
+
+
+class Side:
+    """``is_down`` is the open breaker: nothing but probes is sent then.
+
+    ``remembers`` is the other database as this one knew it when it last answered, ``lacks`` what this one had not
+    been sent when that was last known.
+    """
+
+    def __init__(
+        self, database: ReplicatedDatabase, *, clock: Clock, options: FailoverOptions, teller: Teller
+    ) -> None:
+        self.database = database
+        self.name = database.name
+        self._clock = clock
+        self._options = options
+        self._teller = teller
+        self._opened = False
+        self._since = clock.monotonic()
+        self.problem: str | None = None
+        self.remembers: Identity | None = None
+        self.owes: Owed | None = None
+        self.lacks: Missing | None = None
+
+    @property
+    def is_down(self) -> bool:
+        return self.problem is not None
+
+    @property
+    def healthy_seconds(self) -> float:
+        """For how long every call has been answered."""
+        return 0.0 if self.is_down else self._clock.monotonic() - self._since
+
+    async def call(self, operation: Operation[_Value]) -> _Value:
+        """Raises SideUnavailableError; every other error is the caller's or ours, and goes through."""
+        try:
+            return await self._within(self._options.call_timeout, operation(self.database))
+        except AccessDeniedError as error:
+            self.went_down(str(error))
+            raise SideUnavailableError(self, str(error), "") from error
+        except StoreUnavailableError as error:
+            self._since = self._clock.monotonic()
+            raise SideUnavailableError(self, error.reason, error.advice) from error
+
+    async def _within(self, seconds: float, work: Awaitable[_Value]) -> _Value:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await work
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise StoreUnavailableError(
+                self.name, f"it did not answer within {seconds:g} s", "Look whether its server hangs."
+            ) from error
+
+    async def standing(self) -> Standing:
+        found = await self.call(lambda database: database.replication.standing())
+        self.remembers = found.peer
+        return found
+
+    # -- the breaker ---------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the database. An outage opens the breaker; a ConfigurationError is raised."""
+        try:
+            await self._within(self._options.open_timeout, self.database.open())
+        except StoreUnavailableError as error:
+            self.went_down(error.reason)
+        else:
+            self._opened = True
+            self._came_back()
+
+    async def close(self) -> None:
+        """Close the database, whatever state it is in; a hanging one is left."""
+        self._opened = False
+        try:
+            await self._within(self._options.call_timeout, self.database.close())
+        except StoreUnavailableError as error:
+            self.went_down(error.reason)
+
+    async def probe(self, *, writes: bool = True) -> str | None:
+        """What is wrong with the database, asked on a new connection; None if it serves (A2).
+
+        With ``writes`` one that refuses writes does not serve.
+        """
+        try:
+            health = await self._within(self._options.probe_timeout, self.database.check())
+            if not health.ok:
+                return health.problem or "its check fails"
+            if not self._opened:
+                await self._within(self._options.open_timeout, self.database.open())
+                self._opened = True
+            if writes:
+                await self._within(self._options.probe_timeout, self.database.replication.touch())
+        except StoreUnavailableError as error:
+            return error.reason
+        except ConfigurationError as error:
+            return str(error)
+        return None
+
+    async def revive(self) -> bool:
+        """Close the breaker if the database serves again."""
+        problem = await self.probe()
+        if problem is None:
+            self._came_back()
+        else:
+            self.problem = problem
+        return problem is None
+
+    def went_down(self, problem: str) -> None:
+        if not self.is_down:
+            self._since = self._clock.monotonic()
+            self._teller.tell(Happening.DOWN, self.name, problem)
+        self.problem = problem
+
+    def _came_back(self) -> None:
+        if self.is_down:
+            away = self._clock.monotonic() - self._since
+            self.problem = None
+            self._since = self._clock.monotonic()
+            self._teller.tell(Happening.BACK, self.name, "it answers again", seconds=away)

@@ -1,0 +1,21 @@
+"""What every database's replication port must do. A store's test class inherits this and gives three fixtures:
+
+``clock``, a ManualClock, and ``database`` and ``other``, two opened and empty ReplicatedDatabases over that clock:
+the one under test, and any other.
+"""
+
+from tests.contract.replication_contract_batches import BatchFactsContract, RecordsContract, WorkersContract
+from tests.contract.replication_contract_documents import DocumentFactsContract
+from tests.contract.replication_contract_marks import ActingContract, IdentityContract, MarksContract
+
+
+class ReplicationContract(
+    MarksContract,
+    IdentityContract,
+    ActingContract,
+    RecordsContract,
+    BatchFactsContract,
+    WorkersContract,
+    DocumentFactsContract,
+):
+    pass

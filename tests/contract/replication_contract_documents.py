@@ -1,0 +1,163 @@
+"""Collections, versions, vectors and documents that come from another database."""
+
+from datetime import timedelta
+
+from gristmill.ports.documents import Published
+from gristmill.ports.replication import Fate
+from gristmill.ports.rows import Kind
+from tests.contract import documents_contract_steps as documents
+from tests.contract import replication_contract_steps as steps
+from tests.support import builders
+
+OLD, NEW = steps.OLD, steps.NEW
+
+
+async def both(database, other, *versions) -> None:
+    """The two databases, paired, with these versions live on both."""
+    await steps.pair(database, other)
+    await documents.open_papers(other)
+    await steps.show(other, *versions)
+    await steps.exchange(database, other)
+
+
+class DocumentFactsContract:
+    async def test_document_arrives_and_is_found(self, database, other):
+        await both(database, other, OLD, builders.version("file:///b", ["other words"]))
+        query = builders.random_unit(3)
+        for side in (database, other):
+            assert await documents.found(side, "old other") == {"old one", "old two", "other words"}
+            assert await documents.near(side) == {"old one", "old two", "other words"}
+            assert await documents.counts(side) == {"papers": (2, 3)}
+        ids = [OLD.document_id]
+        assert await database.documents.find_documents(ids) == await other.documents.find_documents(ids)
+        hits = [(await documents.search(side, "old", vector=query)) for side in (database, other)]
+        assert [(h.chunk_id, h.score) for h in hits[0].vector] == [
+            (h.chunk_id, h.score) for h in hits[1].vector
+        ]
+
+    async def test_live_version_is_withheld_until_its_chunks_and_vectors_are_here(self, database, other):
+        """D1: searched there, it would show half a document."""
+        await both(database, other, OLD)
+        await steps.show(other, NEW)
+        rows = await steps.owed(other)
+        for kind in (Kind.CHUNKS, Kind.VECTOR):
+            (merge,) = await steps.merge(database, *steps.of(rows, Kind.DOCUMENT))
+            assert merge.fate is Fate.WITHHELD
+            assert await documents.near(database) == {"old one", "old two"}
+            await steps.merge(database, *steps.of(rows, kind))
+        (merge,) = await steps.merge(database, *steps.of(rows, Kind.DOCUMENT))
+        assert merge.fate is Fate.HELD
+        assert await documents.near(database) == {"new one"}
+        assert await documents.found(database, "old new") == {"new one"}
+
+    async def test_staged_version_can_be_published_over_there(self, database, other):
+        await both(database, other, OLD)
+        (wanted,) = await other.documents.stage_versions([NEW])
+        await other.documents.put_vectors(builders.EMBEDDING, builders.vectors_of(NEW))
+        await steps.exchange(database, other)
+        assert await documents.near(database) == {"old one", "old two"}
+        published = await database.documents.publish({NEW.document_id: wanted})
+        assert published == {NEW.document_id: Published.LIVE}
+        await steps.exchange(database, other)
+        assert await documents.near(other) == await documents.near(database) == {"new one"}
+
+    async def test_version_staged_last_wins_whatever_was_published_last(self, database, other, clock):
+        await both(database, other, OLD)
+        third = builders.version("file:///a", ["third one"])
+        (first,) = await database.documents.stage_versions([NEW])
+        await database.documents.put_vectors(builders.EMBEDDING, builders.vectors_of(NEW))
+        clock.advance(1)
+        await steps.show(other, third)
+        clock.advance(1)
+        await database.documents.publish({NEW.document_id: first})
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.near(side) == {"third one"}
+            assert await documents.found(side, "old new third") == {"third one"}
+
+    async def test_ordinals_rise_over_both(self, database, other, clock):
+        await both(database, other, OLD)
+        clock.advance(60)
+        (far,) = await other.documents.stage_versions([NEW])
+        await steps.exchange(database, other)
+        clock.advance(-60)
+        (near,) = await database.documents.stage_versions([OLD])
+        assert near.ordinal > far.ordinal
+
+    async def test_deleted_document_stays_deleted(self, database, other, clock):
+        await both(database, other, OLD)
+        await database.replication.distrust(await steps.identity(other))
+        rows = await steps.owed(database)
+        clock.advance(1)
+        assert await other.documents.delete_documents([OLD.document_id]) == 1
+        await steps.take_across(other, database)
+        assert await documents.near(database) == set()
+        assert {each.fate for each in await steps.merge(database, *rows)} == {Fate.HELD}
+        assert await documents.near(database) == set()
+        assert await documents.chunk_texts(database, OLD.document_id) == []
+        assert await documents.counts(database) == {"papers": (0, 0)}
+
+    async def test_document_ingested_after_it_was_deleted_is_there(self, database, other, clock):
+        await both(database, other, OLD)
+        clock.advance(1)
+        await other.documents.delete_documents([OLD.document_id])
+        clock.advance(1)
+        await steps.show(database, NEW)
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.near(side) == {"new one"}
+
+    async def test_later_edit_wins_and_a_new_version_brings_its_own_metadata(self, database, other, clock):
+        await both(database, other, OLD)
+        clock.advance(1)
+        await database.documents.update_metadata({OLD.document_id: {"v": "early"}})
+        clock.advance(1)
+        await other.documents.update_metadata({OLD.document_id: {"v": "late"}})
+        await steps.exchange(database, other)
+        for side in (database, other):
+            found = await side.documents.find_documents([OLD.document_id])
+            assert found[OLD.document_id].metadata == {"v": "late"}
+            assert len(await documents.near(side, filters={"v": ["late"]})) == 2
+        clock.advance(1)
+        await steps.show(database, NEW)
+        clock.advance(1)
+        await other.documents.update_metadata({OLD.document_id: {"v": "of the old version"}})
+        await steps.exchange(database, other)
+        for side in (database, other):
+            found = await side.documents.find_documents([OLD.document_id])
+            assert (found[OLD.document_id].version, found[OLD.document_id].metadata) == (
+                NEW.version,
+                {"v": 2},
+            )
+
+    async def test_vectors_arrive_to_the_bit_and_the_first_one_stays(self, database, other):
+        await both(database, other, OLD)
+        rows = {row.key: row for row in await _vectors(other)}
+        mine = {row.key: row for row in await _vectors(database)}
+        assert rows.keys() == mine.keys()
+        for key, row in rows.items():
+            assert row.body.vector.tobytes() == mine[key].body.vector.tobytes()
+            assert row.body.embedding == mine[key].body.embedding
+        assert await database.documents.missing_vectors(list(builders.vectors_of(OLD))) == set()
+        assert await database.documents.put_vectors(builders.EMBEDDING, builders.vectors_of(OLD)) == 0
+
+    async def test_replaced_chunks_are_gone_on_both(self, database, other):
+        await both(database, other, OLD)
+        await steps.show(other, NEW)
+        await steps.exchange(database, other)
+        for side in (database, other):
+            await side.replication.distrust(await steps.identity(other))
+            chunks = await steps.owed(side, Kind.CHUNKS)
+            assert [row.body.content.version for row in chunks] == [NEW.version]
+
+    async def test_tombstones_of_documents_are_purged(self, database, other, clock):
+        await both(database, other, OLD)
+        await database.documents.delete_documents([OLD.document_id])
+        await steps.exchange(database, other)
+        clock.advance(days=2)
+        assert await database.replication.purge(timedelta(hours=24)) == 1
+
+
+async def _vectors(database):
+    await database.replication.distrust(await steps.identity(database))
+    return await steps.owed(database, Kind.VECTOR)

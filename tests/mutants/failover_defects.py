@@ -1,0 +1,133 @@
+"""Defects in failover, in the rules of merging, and in the first replication port."""
+
+from tests.mutants.defect import Defect
+
+
+def _failover(name: str, file: str, before: str, after: str) -> Defect:
+    return Defect(name, "failover", file, before, after, folder="stores/failover")
+
+
+def _domain(name: str, file: str, before: str, after: str) -> Defect:
+    return Defect(name, "failover", file, before, after, folder="domain")
+
+
+def _memory(name: str, before: str, after: str) -> Defect:
+    return Defect(name, "failover", "replication.py", before, after, folder="stores/memory")
+
+
+FAILOVER_DEFECTS = (
+    Defect(
+        "older copies are trusted",
+        "failover",
+        "replication.py",
+        "return self.incarnation == earlier.incarnation and self.sequence >= earlier.sequence",
+        "return self.incarnation == earlier.incarnation",
+        folder="ports",
+    ),
+    _failover(
+        "breaker opens without a probe",
+        "pair.py",
+        "problem = await side.probe(writes=writes)",
+        "problem = error.reason",
+    ),
+    _failover("probe does not write", "side.py", "            if writes:\n", "            if False:\n"),
+    _failover(
+        "a write after a death is not made again",
+        "access.py",
+        "if not replicated and side.is_down and",
+        "if not replicated and False and",
+    ),
+    _failover(
+        "every write is said to be replicated",
+        "access.py",
+        "acknowledge(replicated=replicated)",
+        "acknowledge(replicated=True)",
+    ),
+    _failover(
+        "withheld rows are settled",
+        "links.py",
+        "if merge.fate is Fate.HELD]",
+        "if merge.fate is not Fate.REFUSED]",
+    ),
+    _failover(
+        "nothing is settled",
+        "links.py",
+        "replication.settle(held, peer=peer)",
+        "replication.settle([], peer=peer)",
+    ),
+    _failover(
+        "handed over at once",
+        "reconciler.py",
+        "preferred.healthy_seconds < self._options.hand_over_after",
+        "preferred.healthy_seconds < 0",
+    ),
+    _failover(
+        "handed over while something is owed",
+        "reconciler.py",
+        "        if done:\n            await self._pair.nothing_missing()",
+        "        if True:\n            await self._pair.nothing_missing()",
+    ),
+    _failover("a stale page is written", "links.py", "> self._options.forget_read_after:", "> 1e9:"),
+    _failover(
+        "a switch keeps the term", "pair.py", "term=self.acting.term + 1,\n", "term=self.acting.term,\n"
+    ),
+    _failover(
+        "an older copy goes on serving",
+        "pair.py",
+        "if self.serving is side and other.lacks is None:",
+        "if False:",
+    ),
+    _failover(
+        "alone, an older copy keeps its name",
+        "pair.py",
+        "        await side.call(lambda database: database.replication.reincarnate())\n",
+        "",
+    ),
+    _failover(
+        "a hanging call is waited for",
+        "side.py",
+        "async with asyncio.timeout(seconds) as limit:",
+        "async with asyncio.timeout(None) as limit:",
+    ),
+    _failover(
+        "one row's mistake stops its page",
+        "links.py",
+        "            if len(rows) == 1:\n",
+        "            if True:\n",
+    ),
+    _failover("the stale one is not marked", "pair.py", "            missing=to.lacks,\n", ""),
+    _domain(
+        "tombstones forgotten by a merge",
+        "facts.py",
+        "        deleted=deleted,\n",
+        "        deleted=left.deleted,\n",
+    ),
+    _domain(
+        "a seal lost by a merge",
+        "facts.py",
+        "for s in (left.seal, right.seal) if s",
+        "for s in (left.seal,) if s",
+    ),
+    _domain("the older ordinal wins", "document_facts.py", "return max(kept, key=", "return min(kept, key="),
+    _domain(
+        "a told end is told again after a merge",
+        "facts.py",
+        "delivered=left.delivered or right.delivered",
+        "delivered=left.delivered and right.delivered",
+    ),
+    _domain(
+        "deletion does not reach pointers",
+        "document_facts.py",
+        "each is not None and each.ordinal > deleted",
+        "each is not None",
+    ),
+    _memory(
+        "marks cleared whatever the row is now", " and mark.row.token == row.token else None", " else None"
+    ),
+    _memory(
+        "merging marks the row",
+        "        self._tables.put(body)\n        match body:",
+        "        self._tables.keep(body)\n        match body:",
+    ),
+    _memory("a lower term wins", "if acting.beats(self._tables.acting):", "if True:"),
+)
