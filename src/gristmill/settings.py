@@ -258,10 +258,12 @@ def unknown_variables() -> list[str]:
 
 
 def _shown(value: Any) -> Any:
-    """A URL without its password."""
+    """Of a secret nothing but, if it is a URL, what is no password in it."""
     if not isinstance(value, SecretStr):
         return value
     parts = urlsplit(value.get_secret_value())
+    if not parts.hostname:
+        return "***"
     address = parts.netloc.rpartition("@")[2]
     user = f"{parts.username}:***@" if parts.username else ""
     return urlunsplit(parts._replace(netloc=f"{user}{address}"))

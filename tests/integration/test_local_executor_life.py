@@ -64,7 +64,10 @@ def fifo(tmp_path):
 
 
 def children():
-    return psutil.Process().children()
+    """Of executors: other tests of this process may have started servers."""
+    return [
+        each for each in psutil.Process().children() if any("executors" in word for word in each.cmdline())
+    ]
 
 
 async def process_of(executor):
