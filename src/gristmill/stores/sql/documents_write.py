@@ -14,7 +14,7 @@ from gristmill.domain.document import Chunk, DocumentVersion, EmbeddingIdentity,
 from gristmill.ports.documents import Vector
 from gristmill.stores.sql import collection_rows, text_index
 from gristmill.stores.sql.columns import instant, storable
-from gristmill.stores.sql.raw import BulkStatement
+from gristmill.stores.sql.raw import BulkInsert
 from gristmill.stores.sql.tables_documents import chunks, document_versions, documents, vectors
 from gristmill.stores.sql.text_index import Span
 from gristmill.stores.sql.upserts import insert
@@ -46,9 +46,8 @@ _RESTAGE = (
 _STORED_VECTORS = select(vectors.c.vector_id).where(vectors.c.vector_id.in_(ids_in("ids")))
 
 
-_INSERT_CHUNKS = BulkStatement(insert(chunks), [column.name for column in chunks.columns])
-# Another process may have stored the same vector meanwhile.
-_INSERT_VECTORS = BulkStatement(insert(vectors).or_nothing(), [column.name for column in vectors.columns])
+_INSERT_CHUNKS = BulkInsert(chunks, [column.name for column in chunks.columns])
+_INSERT_VECTORS = BulkInsert(vectors, [column.name for column in vectors.columns])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,8 @@ def missing_vectors(connection: Connection, vector_ids: Sequence[UUID]) -> set[U
 
 
 def put_vectors(connection: Connection, embedding: EmbeddingIdentity, given: Mapping[UUID, Vector]) -> int:
+    # Nobody else stores vectors from here on: one that is not there now cannot come from another process.
+    collection_rows.draw(connection, "vectors", 0)
     stored = _stored_vectors(connection, list(given))
     fresh = [vector_id for vector_id in given if vector_id not in stored]
     if not fresh:

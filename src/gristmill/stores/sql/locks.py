@@ -1,7 +1,7 @@
 """Row locks, for databases where several transactions write at once; SQLite has one writer and needs none.
 
 Their order is the same everywhere, so that transactions wait for each other in one direction only:
-the row of the batch, the rows of its records by number, then the figures of batches by id.
+the row of the batch, its submission, the rows of its records by number, then the figures of batches by id.
 
 What works on records of a batch holds its row with ``keep``, which others may hold too; what decides over the
 batch as a whole (seal, cancel, retry, end, delete) holds it with ``take``, alone. Figures are added up under a
@@ -24,6 +24,7 @@ _OF_BATCHES = (
 )
 _KEEP = RawStatement(_OF_BATCHES.with_for_update(key_share=True, read=True))
 _TAKE = RawStatement(_OF_BATCHES.with_for_update())
+_SUBMIT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
 _ALONE = select(func.pg_try_advisory_xact_lock(func.hashtext(bindparam("name"))))
 
 
@@ -52,6 +53,12 @@ def _lock(connection: Connection, statement: RawStatement, batch_ids: Collection
         return frozenset(batch_ids)
     rows = statement.execute(connection, {"ids": packed_ids(batch_ids)})
     return {UUID(bytes=batch_id) for batch_id in rows.scalars()}
+
+
+def submit(connection: Connection, batch_id: UUID) -> None:
+    """Nobody else adds records to the batch, which is kept, until the transaction ends."""
+    if needed(connection):
+        connection.execute(_SUBMIT, {"name": f"submission {batch_id}"})
 
 
 def is_alone(connection: Connection, name: str) -> bool:

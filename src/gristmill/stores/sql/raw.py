@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection, CursorResult, Table, bindparam
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from gristmill.stores.sql.dialects import POSTGRESQL
+from gristmill.stores.sql.upserts import insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,24 @@ class BulkStatement:
         compiled = _compiled(self._statement, dialect)
         assert compiled.names == self._names
         return self._texts.setdefault(dialect.name, compiled.text)
+
+
+class BulkInsert:
+    """Rows, as plain tuples in the order of ``names``, that cannot be in the table yet: PostgreSQL gets them by COPY."""
+
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self._table = table
+        self._names = tuple(names)
+        self._insert = BulkStatement(insert(table).values({name: bindparam(name) for name in names}), names)
+        self._copy: tuple[str, list[str]] | None = None
+
+    def execute(self, connection: Connection, values: list[tuple[Any, ...]]) -> int:
+        """Returns how many rows were written."""
+        if not values or connection.dialect.name != POSTGRESQL:
+            return self._insert.execute(connection, values)
+        # Who uses no server need not load its driver.
+        from gristmill.stores.sql import postgres_copy  # noqa: PLC0415
+
+        if self._copy is None:
+            self._copy = postgres_copy.copy_statement(connection, self._table, self._names)
+        return postgres_copy.copy(connection, *self._copy, values)

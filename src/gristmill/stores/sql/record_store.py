@@ -8,8 +8,9 @@ from sqlalchemy import Connection, bindparam, literal, select, update
 
 from gristmill.domain.moves import Write
 from gristmill.domain.record import Record
+from gristmill.stores.sql import locks
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.raw import BulkStatement, RawStatement
+from gristmill.stores.sql.raw import BulkInsert, BulkStatement, RawStatement
 from gristmill.stores.sql.rows import (
     COLUMNS,
     COMPLETED_NAMES,
@@ -32,6 +33,7 @@ DrawWrite = Callable[[], Write]
 _KEY = records.c.no == bindparam("key")
 _IS_ITEM = (records.c.batch_id == bindparam("of_batch"), records.c.item_id.in_(texts_in("item_ids")))
 _OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM))
+_ITEM_IDS = RawStatement(select(records.c.item_id).where(*_IS_ITEM))
 _KEYS = select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id).where(*_IS_ITEM)
 _KEYS_OF_ITEMS = RawStatement(_KEYS, on_postgres=_KEYS.order_by(records.c.no).with_for_update(key_share=True))
 
@@ -43,6 +45,7 @@ def _update(names: Sequence[str]) -> BulkStatement:
 
 _WHOLE = insert(records).values({name: bindparam(name) for name in NAMES})
 _INSERT_NEW = BulkStatement(_WHOLE.or_nothing(), NAMES)
+_INSERT_MISSING = BulkInsert(records, NAMES)
 _REPLACE = BulkStatement(
     _WHOLE.or_update(["batch_id", "item_id"], {name: _WHOLE.excluded[name] for name in NAMES}),
     NAMES,
@@ -52,9 +55,17 @@ _COMPLETE = _update(COMPLETED_NAMES)
 _SHOW = _update(SHOWN_NAMES)
 
 
-def insert_new(connection: Connection, new: Iterable[Record]) -> int:
-    """Store the records that are not there yet; returns how many."""
-    return _INSERT_NEW.execute(connection, [values_of(record) for record in new])
+def insert_new(connection: Connection, batch_id: UUID, new: Iterable[Record]) -> int:
+    """Store the records, all of one batch that is kept (``locks``), that are not there yet; returns how many."""
+    if not locks.needed(connection):
+        return _INSERT_NEW.execute(connection, [values_of(record) for record in new])
+    locks.submit(connection, batch_id)
+    missing: dict[str, Record] = {}
+    for record in new:
+        missing.setdefault(record.item_id, record)
+    for (item_id,) in _of_items(_ITEM_IDS, connection, batch_id, list(missing)):
+        del missing[item_id]
+    return _INSERT_MISSING.execute(connection, [values_of(record) for record in missing.values()])
 
 
 def replace(connection: Connection, changed: Iterable[Record]) -> None:

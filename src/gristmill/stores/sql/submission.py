@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy import Connection, update
@@ -45,11 +44,7 @@ def create_records(
         if missing:
             raise BatchConflictError(batch_id, list(missing))
         return Created(created=0, existing=len(items))
-    new = [_pending(batch, item, draw) for item in items]
-    if locks.needed(connection):
-        # Others that submit the same items are to meet them in the same order.
-        new.sort(key=attrgetter("item_id"))
-    created = record_store.insert_new(connection, new)
+    created = record_store.insert_new(connection, batch_id, [_pending(batch, item, draw) for item in items])
     tally = Tally()
     tally.changed(batch_id, {RecordStatus.PENDING: created})
     tally.write(connection)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from gristmill.stores.sql.candidates import Candidates, Numbers, Scores
 from gristmill.stores.sql.columns import storable
-from gristmill.stores.sql.raw import BulkStatement, RawStatement
+from gristmill.stores.sql.raw import BulkInsert, BulkStatement, RawStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
 from gristmill.stores.sql.value_lists import packed_texts, texts_in
 
@@ -47,7 +47,7 @@ _HIDDEN_IN = RawStatement(
     .limit(bindparam("most"))
 )
 
-INSERT_POSTINGS = BulkStatement(insert(postings), ("segment_no", "term", "data"))
+INSERT_POSTINGS = BulkInsert(postings, ("segment_no", "term", "data"))
 _INSERT_HIDDEN = BulkStatement(
     insert(hidden_versions).values(
         {name: bindparam(name) for name in ("collection_no", "first_chunk_no", "chunks", "removed")}
