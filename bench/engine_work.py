@@ -11,7 +11,7 @@ from gristmill.domain.batch import NewBatch
 from gristmill.domain.record import Done, Item, Report
 from gristmill.engine.submit import submit
 from gristmill.ports.clock import SystemClock
-from gristmill.stores.sql.database import SqlDatabase
+from gristmill.stores.sql.database import AnySqlDatabase, SqlDatabase
 
 KIND = "documents"
 GROUP = 100
@@ -35,7 +35,7 @@ async def opened(path: Path) -> AsyncIterator[SqlDatabase]:
         await database.close()
 
 
-async def submit_items(database: SqlDatabase, count: int, batch_id: UUID | None = None) -> None:
+async def submit_items(database: AnySqlDatabase, count: int, batch_id: UUID | None = None) -> None:
     batch_id = batch_id or uuid4()
     await database.batches.create_batch(NewBatch(batch_id=batch_id, kind=KIND))
     submitted = await submit(database.batches, batch_id, items(count))
@@ -43,7 +43,7 @@ async def submit_items(database: SqlDatabase, count: int, batch_id: UUID | None 
         raise UnexpectedError(f"{submitted.created} of {count} records were created")
 
 
-async def claim_and_complete(database: SqlDatabase) -> int:
+async def claim_and_complete(database: AnySqlDatabase) -> int:
     """Until nothing is left; returns how many it was."""
     done = 0
     while claimed := await database.batches.claim_records(WORKER, limit=GROUP, kinds=[KIND]):

@@ -75,7 +75,7 @@ def claim_and_complete(connection: sqlite3.Connection, kind: str) -> int:
     done = 0
     while claimed := _claim(connection, kind, now=done):
         with _transaction(connection):
-            connection.executemany(_COMPLETE, [(*_completed(done), row[0]) for row in claimed])
+            connection.executemany(_COMPLETE, [(*completed(done), row[0]) for row in claimed])
         done += len(claimed)
     return done
 
@@ -85,7 +85,7 @@ def _claim(connection: sqlite3.Connection, kind: str, *, now: int) -> list[Row]:
         return connection.execute(_CLAIM, (now, uuid4().hex, kind, GROUP)).fetchall()
 
 
-def _completed(now: int) -> Row:
+def completed(now: int) -> Row:
     """In the order of COMPLETED_NAMES."""
     return (now, "completed", "done", 100, None, None, now, "{}", 3, 0, 3, now, "w:000000000001", True)
 
