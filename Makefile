@@ -47,9 +47,12 @@ soak: $(VENV)/.dev ## the slow, long versions of the tests
 mutants: $(VENV)/.dev ## plant defects in the adapters and in failover; each must turn its suite red
 	$(BIN)/python -m tests.mutants.run
 
+revision: $(VENV)/.dev ## write the next step of the schema from the tables: make revision NAME=what_it_does
+	$(BIN)/python scripts/make_revision.py "$(NAME)"
+
 fix: $(VENV)/.dev ## format and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: help demo check test bench soak mutants fix
+.PHONY: help demo check test bench soak mutants revision fix
 .DEFAULT_GOAL := help

@@ -25,7 +25,7 @@ PREFIX = "GRISTMILL_"
 FILE_NAME = "gristmill.toml"
 MEBIBYTE = 1 << 20
 # Also read from the environment without the prefix, as other programs know them; the one with the prefix beats it.
-UNPREFIXED = ("postgresql_url", "qdrant_url", "qdrant_api_key", "qdrant_only_mode")
+UNPREFIXED = ("postgresql_url", "qdrant_url", "qdrant_api_key", "qdrant_only_mode", "auto_migrate")
 SECRET = frozenset({"postgresql_url", "qdrant_api_key"})
 
 
@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         ge=1,
         le=3_600,
         description="A PostgreSQL server silent for so long, or a slower statement, is an outage.",
+    )
+    auto_migrate: bool = Field(
+        default=True,
+        description="Bring an older SQL schema up to date when it is opened; off, that is left to `gristmill db upgrade`.",
     )
     collection: str = Field(
         "default", min_length=1, max_length=200, description="Collection when none is named."

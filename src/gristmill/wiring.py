@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,8 +24,13 @@ from gristmill.ports.database import Database
 from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.executor import Executor
 from gristmill.ports.processor import Processor
+from gristmill.ports.schema import Schema
 from gristmill.settings import Settings
 from gristmill.stores.sql.database import SqlDatabase
+from gristmill.stores.sql.schemas import SqliteSchema
+
+if TYPE_CHECKING:
+    from gristmill.stores.sql.postgres import Server
 
 _log = structlog.get_logger(__name__)
 
@@ -78,19 +84,44 @@ def _database(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Datab
     if settings.uses_qdrant:
         return _qdrant(settings, clock=clock, policy=policy)
     if settings.postgresql_url is None:
-        return SqlDatabase(settings.database_path, clock=clock, retry_policy=policy)
+        return SqlDatabase(
+            settings.database_path, clock=clock, retry_policy=policy, auto_migrate=settings.auto_migrate
+        )
     if settings.qdrant_url is not None:
         _log.warning(
             "qdrant_url_not_used", reason="POSTGRESQL_URL is set; QDRANT_ONLY_MODE=true turns to Qdrant"
         )
-    from gristmill.stores.sql.postgres import server_of  # noqa: PLC0415
     from gristmill.stores.sql.postgres_database import PostgresDatabase  # noqa: PLC0415
 
-    server = server_of(
+    return PostgresDatabase(
+        _server(settings),
+        clock=clock,
+        retry_policy=policy,
+        folder=settings.home / "postgresql.vectors",
+        auto_migrate=settings.auto_migrate,
+    )
+
+
+def _server(settings: Settings) -> "Server":
+    from gristmill.stores.sql.postgres import server_of  # noqa: PLC0415
+
+    assert settings.postgresql_url is not None
+    return server_of(
         settings.postgresql_url.get_secret_value(), timeout_seconds=settings.postgresql_timeout_seconds
     )
-    folder = settings.home / "postgresql.vectors"
-    return PostgresDatabase(server, clock=clock, retry_policy=policy, folder=folder)
+
+
+def schema(settings: Settings) -> Schema:
+    """Of the SQL database, which is not opened. Raises ConfigurationError if everything is kept in Qdrant."""
+    if settings.uses_qdrant:
+        raise ConfigurationError(
+            "Everything is kept in Qdrant, which has no schema revisions. `gristmill db` is for SQLite and PostgreSQL."
+        )
+    if settings.postgresql_url is None:
+        return SqliteSchema(settings.database_path)
+    from gristmill.stores.sql.postgres_schema import PostgresSchema  # noqa: PLC0415
+
+    return PostgresSchema(_server(settings))
 
 
 def _qdrant(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:

@@ -16,6 +16,7 @@ import typer
 from gristmill.cli import output
 from gristmill.cli.exit_codes import ExitCode
 from gristmill.cli.running import Interruption, SettingsError
+from gristmill.cli.schema import RevisionError
 from gristmill.ports import errors
 
 
@@ -95,6 +96,7 @@ def _is_usage(error: errors.GristmillError) -> bool:
     return isinstance(
         error,
         SettingsError
+        | RevisionError
         | PathNotFoundError
         | OtherCollectionError
         | BadQueryError

@@ -80,13 +80,21 @@ class SqlDatabase(AnySqlDatabase):
 
     name = SQLITE
 
-    def __init__(self, path: Path, *, clock: Clock, retry_policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        retry_policy: RetryPolicy | None = None,
+        auto_migrate: bool = True,
+    ) -> None:
         self._path = path
+        self._auto_migrate = auto_migrate
         folder = path.with_name(f"{path.name}.vectors")
         super().__init__(SqliteFile(path), clock=clock, retry_policy=retry_policy, folder=folder)
 
     def _bring_up_to_date(self) -> None:
-        opening.bring_up_to_date(self._path)
+        opening.bring_up_to_date(self._path, migrate=self._auto_migrate)
 
     def _details(self) -> dict[str, str]:
         return {"path": str(self._path), "sqlite": sqlite3.sqlite_version}

@@ -16,19 +16,45 @@ HEAD = REVISIONS[-1]
 APPLICATION_ID = 0x47524D4C  # "GRML", in the header of our files.
 
 
-def bring_up_to_date(path: Path) -> None:
+def bring_up_to_date(path: Path, *, migrate: bool = True) -> None:
     """Create the database or migrate it; costs next to nothing when there is nothing to do.
 
     Blocks while another process does the same. Raises ConfigurationError when the file is not ours, is newer
-    than this program, or cannot be written.
+    than this program, or cannot be written; without ``migrate`` also when anything would have to be done.
     """
     with sqlite.translated_errors(path), sqlite.translated_file_errors(path):
-        if _revision(path) == HEAD:
+        found = _revision(path)
+        if found == HEAD:
             return
+        if not migrate:
+            raise out_of_date(str(path), found)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
             if _revision(path) != HEAD:
                 _migrate(path)
+
+
+def revision(path: Path) -> str | None:
+    """The revision the file is at, None if there is nothing in it yet. Raises as ``bring_up_to_date`` does."""
+    with sqlite.translated_errors(path), sqlite.translated_file_errors(path):
+        return _revision(path)
+
+
+def downgrade(path: Path, to: str) -> None:
+    """Go back to an older revision; under the same lock, in one transaction."""
+    from gristmill.stores.sql import migrations  # noqa: PLC0415
+
+    lock = path.with_name(path.name + ".lock")
+    with sqlite.translated_errors(path), sqlite.translated_file_errors(path), _locked(lock):
+        migrations.downgrade(path, revision=to)
+
+
+def out_of_date(where: str, found: str | None) -> ConfigurationError:
+    holds = "no tables yet" if found is None else f"schema {found}"
+    return ConfigurationError(
+        f"{where} has {holds}, this Gristmill needs {HEAD}, and AUTO_MIGRATE is off. "
+        "Bring it up to date with: gristmill db upgrade"
+    )
 
 
 def _revision(path: Path) -> str | None:

@@ -18,13 +18,20 @@ class PostgresDatabase(AnySqlDatabase):
     name = POSTGRESQL
 
     def __init__(
-        self, server: Server, *, clock: Clock, folder: Path, retry_policy: RetryPolicy | None = None
+        self,
+        server: Server,
+        *,
+        clock: Clock,
+        folder: Path,
+        retry_policy: RetryPolicy | None = None,
+        auto_migrate: bool = True,
     ) -> None:
         self._server = server
+        self._auto_migrate = auto_migrate
         super().__init__(server, clock=clock, retry_policy=retry_policy, folder=folder)
 
     def _bring_up_to_date(self) -> None:
-        postgres_opening.bring_up_to_date(self._server)
+        postgres_opening.bring_up_to_date(self._server, migrate=self._auto_migrate)
 
     def _details(self) -> dict[str, str]:
         return {"server": str(self._server)}

@@ -7,7 +7,7 @@ from psycopg import IsolationLevel
 from sqlalchemy import Connection, Engine
 
 from gristmill.ports.errors import ConfigurationError
-from gristmill.stores.sql.opening import HEAD, REVISIONS
+from gristmill.stores.sql.opening import HEAD, REVISIONS, out_of_date
 from gristmill.stores.sql.postgres import Server
 
 OLDEST_VERSION = 15
@@ -26,24 +26,51 @@ _TABLES = """
     ORDER BY relname LIMIT 1"""
 
 
-def bring_up_to_date(server: Server) -> None:
+def bring_up_to_date(server: Server, *, migrate: bool = True) -> None:
     """Create the tables or migrate them; costs next to nothing when there is nothing to do.
 
     Blocks while another process does the same. Raises ConfigurationError when the schema is not ours, is newer than
-    this program or cannot be written, or when the server is too old; StoreUnavailableError when it cannot be reached.
+    this program or cannot be written, or when the server is too old; without ``migrate`` also when anything would have
+    to be done. StoreUnavailableError when it cannot be reached.
     """
-    with server.translated_errors():
-        with _engine(server, limit=None) as engine, engine.connect() as connection:
-            _check_server(server, connection)
-            if _revision(server, connection) == HEAD:
-                return
-        with _engine(server, limit=_MIGRATION_SECONDS) as engine, engine.begin() as connection:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK:d})")
-            if _revision(server, connection) != HEAD:
-                # Only here: Alembic takes longer to load than everything else.
-                from gristmill.stores.sql.migrations import apply  # noqa: PLC0415
+    found = revision(server)
+    if found == HEAD:
+        return
+    if not migrate:
+        raise out_of_date(str(server), found)
+    with _migrating(server) as connection:
+        if _revision(server, connection) != HEAD:
+            # Only here: Alembic takes longer to load than everything else.
+            from gristmill.stores.sql.migrations import apply  # noqa: PLC0415
 
-                apply(connection, version_table=VERSION_TABLE)
+            apply(connection, version_table=VERSION_TABLE)
+
+
+def revision(server: Server) -> str | None:
+    """The revision the schema is at, None if there is nothing in it yet. Raises as ``bring_up_to_date`` does."""
+    with server.translated_errors(), _engine(server, limit=None) as engine, engine.connect() as connection:
+        _check_server(server, connection)
+        return _revision(server, connection)
+
+
+def downgrade(server: Server, to: str) -> None:
+    """Go back to an older revision; under the same lock, in one transaction."""
+    from gristmill.stores.sql.migrations import undo  # noqa: PLC0415
+
+    with _migrating(server) as connection:
+        undo(connection, revision=to, version_table=VERSION_TABLE)
+
+
+@contextmanager
+def _migrating(server: Server) -> Iterator[Connection]:
+    """A transaction that may take long, and that nobody else changes the schema beside."""
+    with (
+        server.translated_errors(),
+        _engine(server, limit=_MIGRATION_SECONDS) as engine,
+        engine.begin() as connection,
+    ):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK:d})")
+        yield connection
 
 
 @contextmanager

@@ -3,6 +3,10 @@
 from alembic import context
 
 given = context.config.attributes
-context.configure(connection=given["connection"], version_table=given["version_table"])
+context.configure(
+    connection=given["connection"],
+    version_table=given["version_table"],
+    target_metadata=given.get("metadata"),
+)
 with context.begin_transaction():
     context.run_migrations()

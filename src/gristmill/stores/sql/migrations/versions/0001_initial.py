@@ -11,7 +11,7 @@ down_revision = None
 
 def upgrade() -> None:
     _batches()
-    _records()
+    create_records()
     _figures()
     _workers()
     _collections()
@@ -57,7 +57,7 @@ def _batches() -> None:
     op.create_index("ix_batches_open", "batches", ["batch_id"], **only("completed_at IS NULL"))
 
 
-def _records() -> None:
+def create_records() -> None:
     op.create_table(
         "records",
         sa.Column("record_id", sa.LargeBinary(16), nullable=False),

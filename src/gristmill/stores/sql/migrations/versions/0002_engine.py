@@ -1,5 +1,9 @@
 """Held batches, the outbox of end events, numbered records, and how long each worker's lease is."""
 
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,6 +11,13 @@ from gristmill.stores.sql.migrations.columns import Text, only
 
 revision = "0002"
 down_revision = "0001"
+LOST = (
+    "which batches are held and why (their work goes on), end events that listeners were not told of yet, "
+    "and the lease length of each worker"
+)
+
+# A name that begins with a digit cannot be imported otherwise.
+first_schema: Any = import_module("gristmill.stores.sql.migrations.versions.0001_initial")
 
 
 def upgrade() -> None:
@@ -32,24 +43,33 @@ def upgrade() -> None:
         **only("delivered_at IS NULL"),
     )
     op.create_index("ix_events_batch", "events", ["batch_id"])
-    _number_records()
+    _rebuild_records(_create_records)
     op.add_column("workers", sa.Column("lease_seconds", sa.Float(), nullable=False, server_default="30"))
 
 
-def _number_records() -> None:
-    """Give the records a small key of their own instead of their random id, in the order they came."""
-    if op.get_bind().dialect.name == "postgresql":
-        # No release has stored records there in the first schema; an index keeps its name when its table is renamed.
-        op.drop_table("records")
-        _create_records()
-        return
+def downgrade() -> None:
+    op.drop_column("workers", "lease_seconds")
+    _rebuild_records(first_schema.create_records)
+    op.drop_table("events")
+    op.drop_index("ix_batches_held", "batches")
+    for name in ("hold_reason", "held_until", "held_since", "hold_cause", "hold_streak"):
+        op.drop_column("batches", name)
+
+
+def _rebuild_records(create: Callable[[], None]) -> None:
+    """Move the records, in the order they came, to a new table that has a small key of their own, or has it no more."""
     inspector = sa.inspect(op.get_bind())
-    names = [column["name"] for column in inspector.get_columns("records")]
+    names = [column["name"] for column in inspector.get_columns("records") if column["name"] != "no"]
     before = sa.table("records_before", *map(sa.column, names))
+    # Indexes and constraints keep their names when their table is renamed.
     for index in inspector.get_indexes("records"):
-        op.drop_index(str(index["name"]), "records")
+        if "duplicates_constraint" not in index:
+            op.drop_index(str(index["name"]), "records")
+    if op.get_bind().dialect.name == "postgresql":
+        for constraint in ("pk_records", "uq_records_batch_id_item_id"):
+            op.drop_constraint(constraint, "records")
     op.rename_table("records", "records_before")
-    _create_records()
+    create()
     in_order = sa.select(before).order_by(before.c.created_at, before.c.record_id)
     op.execute(sa.insert(sa.table("records", *map(sa.column, names))).from_select(names, in_order))
     op.drop_table("records_before")
