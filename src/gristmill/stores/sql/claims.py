@@ -13,7 +13,7 @@ from gristmill.domain.moves import Write
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.due import Choice, first_due, is_one_of, make_due, shares
+from gristmill.stores.sql.due import Choice, first_due, is_one_of, make_due, read_in_order, shares
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.rows import COLUMNS, ROW_TEXT, record_of
 from gristmill.stores.sql.tables import batches, records
@@ -36,6 +36,7 @@ def claim_records(
     asked = [each for each in chosen if each.kinds]
     if not asked or limit < 1:
         return []
+    read_in_order(connection)
     for each in asked:
         make_due(connection, each, now=write.now, limit=limit)
     now = instant(write.now)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from gristmill.stores.sql.columns import instant, moment
+from gristmill.stores.sql.dialects import POSTGRESQL
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables import DUE, WAITING, batches, records
 
@@ -96,6 +97,15 @@ def _held(connection: Connection, now: datetime) -> dict[UUID, datetime]:
     """Held batches, and until when."""
     rows = _HELD.execute(connection, {"at": instant(now)})
     return {UUID(bytes=row.batch_id): moment(row.held_until) for row in rows}
+
+
+def read_in_order(connection: Connection) -> None:
+    """Let PostgreSQL take the first records from the index that has them in order, until the transaction ends.
+
+    Before it has counted a new batch it may think it has a handful of records, and sort all of them.
+    """
+    if connection.dialect.name == POSTGRESQL:
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
 
 
 def make_due(connection: Connection, chosen: Choice, *, now: datetime, limit: int) -> None:

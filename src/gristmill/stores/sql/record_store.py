@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, literal, select, update
+from sqlalchemy import Connection, bindparam, func, literal, select, update
 
 from gristmill.domain.moves import Write
 from gristmill.domain.record import Record
@@ -31,11 +31,17 @@ from gristmill.stores.sql.value_lists import packed_texts, texts_in
 DrawWrite = Callable[[], Write]
 
 _KEY = records.c.no == bindparam("key")
-_IS_ITEM = (records.c.batch_id == bindparam("of_batch"), records.c.item_id.in_(texts_in("item_ids")))
-_OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM))
-_ITEM_IDS = RawStatement(select(records.c.item_id).where(*_IS_ITEM))
-_KEYS = select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id).where(*_IS_ITEM)
-_KEYS_OF_ITEMS = RawStatement(_KEYS, on_postgres=_KEYS.order_by(records.c.no).with_for_update(key_share=True))
+_OF_BATCH = records.c.batch_id == bindparam("of_batch")
+_IS_ITEM = (_OF_BATCH, records.c.item_id.in_(texts_in("item_ids")))
+# As an array PostgreSQL looks each up in the unique index; IN lets it read the whole batch instead.
+_IS_ANY_ITEM = (_OF_BATCH, records.c.item_id == func.any(func.array(texts_in("item_ids").scalar_subquery())))
+_OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM), on_postgres=select(*COLUMNS).where(*_IS_ANY_ITEM))
+_ITEM_IDS = RawStatement(select(records.c.item_id).where(*_IS_ANY_ITEM))
+_KEYS = select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id)
+_KEYS_OF_ITEMS = RawStatement(
+    _KEYS.where(*_IS_ITEM),
+    on_postgres=_KEYS.where(*_IS_ANY_ITEM).order_by(records.c.no).with_for_update(key_share=True),
+)
 
 
 def _update(names: Sequence[str]) -> BulkStatement:
