@@ -51,7 +51,7 @@ class Executor(Protocol):
         """Run the calls, as many at a time as there are processes, and yield each result as it comes.
 
         Closing the iterator early cancels what has not started and stops what has. Several ``run`` may be
-        active at once; they share the processes fairly. Processes start with the first call that needs them.
+        active at once; the one with the fewest calls left goes first. Processes start with the first call that needs them.
         Who fetches slowly holds back its own calls, so that results do not pile up.
         """
         ...
