@@ -7,6 +7,7 @@ the one under test, and any other.
 from tests.contract.replication_contract_batches import BatchFactsContract, RecordsContract, WorkersContract
 from tests.contract.replication_contract_documents import DocumentFactsContract
 from tests.contract.replication_contract_marks import ActingContract, IdentityContract, MarksContract
+from tests.contract.replication_contract_rows import RowsContract
 
 
 class ReplicationContract(
@@ -17,5 +18,6 @@ class ReplicationContract(
     BatchFactsContract,
     WorkersContract,
     DocumentFactsContract,
+    RowsContract,
 ):
     pass

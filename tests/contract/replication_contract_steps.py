@@ -1,11 +1,13 @@
 """What every replication contract uses: rows taken across from one database to another."""
 
 from dataclasses import replace
-from uuid import uuid4
+from datetime import datetime
+from uuid import UUID, uuid4
 
 from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.replication import Fate, Identity, Merge
 from gristmill.ports.rows import Kind, Row
+from tests.contract import batches_contract_steps as batches
 from tests.contract import documents_contract_steps as documents
 from tests.support import builders
 
@@ -22,6 +24,30 @@ async def owed(database: ReplicatedDatabase, *kinds: Kind, since: int = 0, limit
         after = page.after
         if after is None:
             return [row for row in rows if not kinds or row.kind in kinds]
+
+
+async def everything(database: ReplicatedDatabase, *, limit: int = 100) -> list[Row]:
+    """All rows, owed or not, over as many pages as it takes."""
+    rows: list[Row] = []
+    after = None
+    while True:
+        page = await database.replication.rows(limit=limit, after=after)
+        assert len(page.rows) <= limit
+        rows += page.rows
+        after = page.after
+        if after is None:
+            return rows
+
+
+async def fill(database: ReplicatedDatabase, now: datetime) -> UUID:
+    """Rows of every kind: an ended batch of two records, whose id is returned, its worker, and a document."""
+    batch_id = await batches.submit(database, "a", "b", seal=True)
+    await database.batches.renew_lease(builders.worker("w1", now))
+    await batches.complete(database, *await batches.claim(database))
+    await database.batches.end_batches([batch_id])
+    await documents.open_papers(database)
+    await show(database, OLD)
+    return batch_id
 
 
 async def identity(database: ReplicatedDatabase) -> Identity:

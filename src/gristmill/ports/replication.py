@@ -86,6 +86,14 @@ class OwedPage:
     after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """``after`` is the cursor of the next page, None on the last."""
+
+    rows: Sequence[Row]
+    after: str | None
+
+
 class Fate(StrEnum):
     HELD = "held"  # This row, or one that holds all of it and more.
     WITHHELD = "withheld"  # What it refers to is not here yet; it comes again later (D1).
@@ -230,6 +238,22 @@ class Replication(Protocol):
 
         Repeatable: the peer is remembered last. Returns how many rows are owed now.
         """
+        ...
+
+    # -- comparing and copying -----------------------------------------------------------------------
+
+    async def rows(self, *, limit: int, after: str | None = None) -> RowPage:
+        """Up to ``limit`` of all rows that are held here, owed or not, tombstones too, in the order of their kinds.
+
+        Changes nothing. Within a kind the order is the database's own. A page may be shorter than ``limit``, also empty;
+        only ``after`` tells the last one. A row that nobody changes meanwhile is listed exactly once. A database that was never
+        paired stays so: facts that it does not keep are made for the answer, and may bear other write ids the next time.
+        Raises ValueError for a cursor that is not ours.
+        """
+        ...
+
+    async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
+        """For each row the one of its kind and key that is held here, None where there is none. Changes nothing."""
         ...
 
     async def purge(self, older_than: timedelta) -> int:

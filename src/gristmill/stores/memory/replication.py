@@ -18,6 +18,7 @@ from gristmill.ports.replication import (
     Merged,
     Owed,
     OwedPage,
+    RowPage,
     SetAside,
     Standing,
 )
@@ -192,6 +193,16 @@ class MemoryReplication:
         else:
             self._tables.unconfirmed.add(event_id)
 
+    # -- comparing and copying -----------------------------------------------------------------------
+
+    async def rows(self, *, limit: int, after: str | None = None) -> RowPage:
+        every = [row_of(body) for body in self._tables.all_rows()]
+        return RowPage(*page(every, listing="rows", key=_key, limit=limit, after=after))
+
+    async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
+        stored = (self._tables.stored(row.body) for row in rows)
+        return [None if body is None else row_of(body) for body in stored]
+
     # -- tombstones ----------------------------------------------------------------------------------
 
     async def purge(self, older_than: timedelta) -> int:
@@ -232,4 +243,8 @@ def _died_at(body: Body) -> datetime:
 
 
 def _place(mark: Mark) -> tuple[int, str]:
-    return mark.row.kind.value, mark.row.key
+    return _key(mark.row)
+
+
+def _key(row: Row) -> tuple[int, str]:
+    return row.kind.value, row.key
