@@ -11,7 +11,8 @@ from gristmill.domain.batch import NewBatch
 from gristmill.domain.record import Done, Item, Report
 from gristmill.engine.submit import submit
 from gristmill.ports.clock import SystemClock
-from gristmill.stores.sql.database import AnySqlDatabase, SqlDatabase
+from gristmill.ports.database import Database
+from gristmill.stores.sql.database import SqlDatabase
 
 KIND = "documents"
 GROUP = 100
@@ -35,7 +36,7 @@ async def opened(path: Path) -> AsyncIterator[SqlDatabase]:
         await database.close()
 
 
-async def submit_items(database: AnySqlDatabase, count: int, batch_id: UUID | None = None) -> None:
+async def submit_items(database: Database, count: int, batch_id: UUID | None = None) -> None:
     batch_id = batch_id or uuid4()
     await database.batches.create_batch(NewBatch(batch_id=batch_id, kind=KIND))
     submitted = await submit(database.batches, batch_id, items(count))
@@ -43,7 +44,7 @@ async def submit_items(database: AnySqlDatabase, count: int, batch_id: UUID | No
         raise UnexpectedError(f"{submitted.created} of {count} records were created")
 
 
-async def claim_and_complete(database: AnySqlDatabase) -> int:
+async def claim_and_complete(database: Database) -> int:
     """Until nothing is left; returns how many it was."""
     done = 0
     while claimed := await database.batches.claim_records(WORKER, limit=GROUP, kinds=[KIND]):

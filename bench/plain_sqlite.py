@@ -33,10 +33,14 @@ _COMPLETE = f"UPDATE records SET {', '.join(f'{name} = ?' for name in rows.COMPL
 
 
 def rows_of(items: Sequence[Item]) -> list[Row]:
+    return [rows.values_of(record) for record in records_of(items)]
+
+
+def records_of(items: Sequence[Item]) -> list[Record]:
     """Pending records of one batch, each a little younger than the one before."""
     batch_id, start = uuid4(), datetime.now(UTC)
     times = (start + timedelta(microseconds=10 * number) for number in range(len(items)))
-    return [rows.values_of(_record(batch_id, *each)) for each in zip(items, times, strict=True)]
+    return [_record(batch_id, *each) for each in zip(items, times, strict=True)]
 
 
 def _record(batch_id: Any, item: Item, now: datetime) -> Record:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import docs_page, machine, product
 from bench.context import Context, DataMissingError, default_data
-from bench.parts import cold, engine, ingest, quality_cranfield, quality_questions, reuse, search
+from bench.parts import cold, engine, ingest, quality_cranfield, quality_questions, reuse, search, servers
 from bench.tables import Table, as_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -25,6 +25,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     "search": (search.run,),
     "cold": (cold.run,),
     "engine": (engine.run,),
+    "servers": (servers.run,),
     "ingest": (ingest.run,),
 }
 

@@ -51,6 +51,16 @@ class Requirement:
     met: bool
 
 
+def at_least(claim: str, measured: Measure, limit: float) -> Requirement:
+    """By its median."""
+    return Requirement(f"{claim}: {limit:g}", str(measured), measured.median >= limit)
+
+
+def at_most(claim: str, measured: Measure, limit: float) -> Requirement:
+    """By its median."""
+    return Requirement(f"{claim}: {limit:g}", str(measured), measured.median <= limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """``method`` says how it was measured; the first column names what a row measured."""

@@ -6,7 +6,7 @@ from bench import engine_backlog, engine_rates, plain_sqlite
 from bench.context import Context
 from bench.engine_backlog import Backlog
 from bench.engine_rates import Turn, of
-from bench.tables import Cell, Measure, Requirement, Table
+from bench.tables import Cell, Measure, Requirement, Table, at_least, at_most
 
 RECORDS = 100_000
 TASKS = 1_000
@@ -77,8 +77,8 @@ def _rates(turns: Sequence[Turn], records: int) -> tuple[list[list[Cell]], list[
             str(inserted),
             inserted.median >= PLAIN_ROWS_A_SECOND,
         ),
-        _at_least("submits at this share of plain sqlite3 or more", submit, SHARE_OF_PLAIN),
-        _at_least("claims and completes at this share of plain sqlite3 or more", work, SHARE_OF_PLAIN),
+        at_least("submits at this share of plain sqlite3 or more", submit, SHARE_OF_PLAIN),
+        at_least("claims and completes at this share of plain sqlite3 or more", work, SHARE_OF_PLAIN),
         *huey_limits,
     ]
 
@@ -91,7 +91,7 @@ def _huey(turns: Sequence[Turn]) -> tuple[list[Cell], list[Requirement]]:
         return [what, through, NOT_INSTALLED, ""], []
     ratio = of([ours / huey for ours, huey in pairs], "")
     row: list[Cell] = [what, through, of([huey for _, huey in pairs], "tasks/s"), ratio]
-    return row, [_at_least("this many times as fast as huey on SQLite or more", ratio, TIMES_HUEY)]
+    return row, [at_least("this many times as fast as huey on SQLite or more", ratio, TIMES_HUEY)]
 
 
 def _sizes(backlog: Backlog, large: int) -> tuple[list[list[Cell]], list[Requirement]]:
@@ -113,22 +113,14 @@ def _sizes(backlog: Backlog, large: int) -> tuple[list[list[Cell]], list[Require
         [f"peak memory of submitting {large:,}; {SMALL:,}", memory[0], memory[1], ""],
     ]
     return rows, [
-        _at_most(
+        at_most(
             f"a claim with {large:,} pending takes at most this many times that with {SMALL:,}",
             ratio,
             TIMES_SMALL,
         ),
-        _at_most("progress takes at most this many ms", backlog.progress, LOOK_MILLISECONDS),
-        _at_most("the status view takes at most this many ms", backlog.view, LOOK_MILLISECONDS),
-        _at_most(
+        at_most("progress takes at most this many ms", backlog.progress, LOOK_MILLISECONDS),
+        at_most("the status view takes at most this many ms", backlog.view, LOOK_MILLISECONDS),
+        at_most(
             f"submitting {large:,} takes at most this many MiB more than {SMALL:,}", memory[2], MORE_MEBIBYTES
         ),
     ]
-
-
-def _at_least(claim: str, measured: Measure, limit: float) -> Requirement:
-    return Requirement(f"{claim}: {limit:g}", str(measured), measured.median >= limit)
-
-
-def _at_most(claim: str, measured: Measure, limit: float) -> Requirement:
-    return Requirement(f"{claim}: {limit:g}", str(measured), measured.median <= limit)

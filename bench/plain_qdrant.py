@@ -1,0 +1,38 @@
+"""The baseline of the engine on Qdrant: plain upserts through qdrant-client into a collection like ours."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+from qdrant_client import AsyncQdrantClient, models
+
+from gristmill.domain.record import Record
+from gristmill.stores.qdrant import record_points
+from gristmill.stores.qdrant.points import POINTS_A_WRITE
+from gristmill.stores.qdrant.schema import RECORDS
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[tuple[AsyncQdrantClient, str]]:
+    """A client and the name of a new collection with the payload indexes of ours."""
+    client, name = AsyncQdrantClient(url=url, timeout=60), f"plain_{uuid4().hex}"
+    try:
+        await client.create_collection(name, vectors_config={}, on_disk_payload=True)
+        for key, kind in RECORDS.indexes.items():
+            await client.create_payload_index(name, key, models.PayloadSchemaType(kind), wait=True)
+        yield client, name
+        await client.delete_collection(name)
+    finally:
+        await client.close()
+
+
+def points_of(records: Sequence[Record]) -> list[models.PointStruct]:
+    """As ours stores them."""
+    batch = {"created_at": 0, "reference": records[0].item_id}
+    return [record_points.point_of(each, record_points.placed_in(batch, each.item_id)) for each in records]
+
+
+async def upsert(client: AsyncQdrantClient, name: str, points: Sequence[models.PointStruct]) -> None:
+    """In requests of as many points as ours have, each waited for."""
+    for start in range(0, len(points), POINTS_A_WRITE):
+        await client.upsert(name, points[start : start + POINTS_A_WRITE], wait=True)
