@@ -15,7 +15,7 @@ from gristmill.stores.qdrant.schema import RECORDS
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[tuple[AsyncQdrantClient, str]]:
     """A client and the name of a new collection with the payload indexes of ours."""
-    client, name = AsyncQdrantClient(url=url, timeout=60), f"plain_{uuid4().hex}"
+    client, name = AsyncQdrantClient(url=url, timeout=60, check_compatibility=False), f"plain_{uuid4().hex}"
     try:
         await client.create_collection(name, vectors_config={}, on_disk_payload=True)
         for key, kind in RECORDS.indexes.items():
