@@ -54,10 +54,10 @@ class Side:
         """For how long every call has been answered."""
         return 0.0 if self.is_down else self._clock.monotonic() - self._since
 
-    async def call(self, operation: Operation[_Value]) -> _Value:
+    async def call(self, operation: Operation[_Value], *, within: float | None = None) -> _Value:
         """Raises SideUnavailableError; every other error is the caller's or ours, and goes through."""
         try:
-            return await self._within(self._options.call_timeout, operation(self.database))
+            return await self._within(within or self._options.call_timeout, operation(self.database))
         except AccessDeniedError as error:
             self.went_down(str(error))
             raise SideUnavailableError(self, str(error), "") from error
@@ -77,7 +77,9 @@ class Side:
             ) from error
 
     async def standing(self) -> Standing:
-        found = await self.call(lambda database: database.replication.standing())
+        """One cheap read before every call: it need not wait as long as a large write for a server that hangs."""
+        seconds = min(self._options.probe_timeout, self._options.call_timeout)
+        found = await self.call(lambda database: database.replication.standing(), within=seconds)
         self.remembers = found.peer
         return found
 

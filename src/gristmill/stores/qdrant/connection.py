@@ -17,7 +17,12 @@ from qdrant_client import AsyncQdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from gristmill.ports.errors import ConfigurationError, GristmillError, StoreUnavailableError
+from gristmill.ports.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    GristmillError,
+    StoreUnavailableError,
+)
 
 NAME = "qdrant"
 
@@ -72,7 +77,7 @@ class Connection:
         url = self.options.shown_url
         match error:
             case UnexpectedResponse(status_code=status) if status in _NO_KEY:
-                return ConfigurationError(
+                return AccessDeniedError(
                     f"Qdrant at {url} refuses the API key ({status}): {_said(error)}. "
                     "Set QDRANT_API_KEY to a key that may read and write."
                 )

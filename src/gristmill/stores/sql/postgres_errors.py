@@ -7,7 +7,12 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from gristmill.ports.errors import ConfigurationError, GristmillError, StoreUnavailableError
+from gristmill.ports.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    GristmillError,
+    StoreUnavailableError,
+)
 from gristmill.stores.sql.dialects import POSTGRESQL
 
 _LATER = "Try again once it is back; nothing that was acknowledged is lost."
@@ -34,6 +39,7 @@ _REFUSALS = {
     "3F000": "Create that schema, or correct search_path in POSTGRESQL_URL.",
     "42501": "Let the user own the database, or grant it CREATE on the database and on its schema.",
 }
+_ACCESS = {"28", "42501"}
 
 # libpq gives no SQLSTATE with a connection that was refused, only what the server said.
 _REFUSED_CONNECTIONS = {
@@ -72,7 +78,7 @@ def _meaning(server: str, error: psycopg.Error) -> GristmillError | None:
         return _without_state(server, reason) if is_outage else None
     for key in (state, state[:3], state[:2]):
         if key in _REFUSALS:
-            return ConfigurationError(f"PostgreSQL at {server} refuses ({reason}). {_REFUSALS[key]}")
+            return _refusal(key, server, reason)
         if key in _OUTAGES:
             return StoreUnavailableError(POSTGRESQL, f"{server}: {reason}", _OUTAGES[key])
     return None
@@ -83,13 +89,16 @@ def _without_state(server: str, reason: str) -> GristmillError:
         if re.search(said, reason):
             if key in _OUTAGES:
                 return StoreUnavailableError(POSTGRESQL, f"{server}: {reason}", _OUTAGES[key])
-            return ConfigurationError(
-                f"PostgreSQL at {server} refuses ({reason}). {_REFUSALS.get(key, _SSL)}"
-            )
+            return _refusal(key, server, reason)
     if _UNKNOWN_HOST.search(reason):
         advice = "Correct the host in POSTGRESQL_URL, or mend the name service."
         return StoreUnavailableError(POSTGRESQL, f"{server}: {reason}", advice)
     return StoreUnavailableError(POSTGRESQL, f"{server}: {reason}", _OUTAGES["08"])
+
+
+def _refusal(key: str, server: str, reason: str) -> ConfigurationError:
+    kind = AccessDeniedError if key in _ACCESS else ConfigurationError
+    return kind(f"PostgreSQL at {server} refuses ({reason}). {_REFUSALS.get(key, _SSL)}")
 
 
 def _reason(error: psycopg.Error) -> str:
