@@ -25,7 +25,11 @@ PREFIX = "GRISTMILL_"
 FILE_NAME = "gristmill.toml"
 MEBIBYTE = 1 << 20
 # Also read from the environment without the prefix, as other programs know them; the one with the prefix beats it.
-UNPREFIXED = ("postgresql_url", "qdrant_url", "qdrant_api_key", "qdrant_only_mode", "auto_migrate")
+UNPREFIXED = (
+    *("postgresql_url", "qdrant_url", "qdrant_api_key", "qdrant_only_mode", "auto_migrate"),
+    *("enable_ssh_tunnel", "ssh_tunnel_host", "ssh_tunnel_port", "ssh_tunnel_user", "ssh_tunnel_key"),
+    "ssh_tunnel_known_hosts",
+)
 SECRET = frozenset({"postgresql_url", "qdrant_api_key"})
 
 
@@ -50,6 +54,19 @@ class Settings(BaseSettings):
         ge=1,
         le=3_600,
         description="A PostgreSQL server silent for so long, or a slower statement, is an outage.",
+    )
+    enable_ssh_tunnel: bool = Field(
+        default=False,
+        description="Reach PostgreSQL through an SSH server, which sees it at host and port of postgresql_url.",
+    )
+    ssh_tunnel_host: str | None = Field(None, description="That SSH server.")
+    ssh_tunnel_port: int = Field(22, ge=1, le=65_535, description="Its port.")
+    ssh_tunnel_user: str | None = Field(None, description="The user there.")
+    ssh_tunnel_key: Path | None = Field(
+        None, description="Private key that lets the user in; without a passphrase."
+    )
+    ssh_tunnel_known_hosts: Path = Field(
+        Path("~/.ssh/known_hosts"), description="File with the SSH server's own key; any other is refused."
     )
     auto_migrate: bool = Field(
         default=True,
@@ -131,6 +148,15 @@ class Settings(BaseSettings):
     def _qdrant_only_needs_qdrant(self) -> Self:
         if self.qdrant_only_mode and self.qdrant_url is None:
             raise ValueError("qdrant_only_mode is on, but there is no qdrant_url: set QDRANT_URL")
+        return self
+
+    @model_validator(mode="after")
+    def _tunnel_is_whole(self) -> Self:
+        needed = ("postgresql_url", "ssh_tunnel_host", "ssh_tunnel_user", "ssh_tunnel_key")
+        missing = [name for name in needed if getattr(self, name) is None]
+        if self.enable_ssh_tunnel and missing:
+            named = ", ".join(name.upper() for name in missing)
+            raise ValueError(f"enable_ssh_tunnel is on, and these are not set: {named}")
         return self
 
     @classmethod

@@ -31,6 +31,7 @@ from gristmill.stores.sql.schemas import SqliteSchema
 
 if TYPE_CHECKING:
     from gristmill.stores.sql.postgres import Server
+    from gristmill.stores.sql.ssh import SshOptions
 
 _log = structlog.get_logger(__name__)
 
@@ -107,7 +108,26 @@ def _server(settings: Settings) -> "Server":
 
     assert settings.postgresql_url is not None
     return server_of(
-        settings.postgresql_url.get_secret_value(), timeout_seconds=settings.postgresql_timeout_seconds
+        settings.postgresql_url.get_secret_value(),
+        timeout_seconds=settings.postgresql_timeout_seconds,
+        ssh=_ssh(settings) if settings.enable_ssh_tunnel else None,
+    )
+
+
+def _ssh(settings: Settings) -> "SshOptions":
+    from gristmill.stores.sql.ssh import CONNECT_SECONDS, SshOptions  # noqa: PLC0415
+
+    assert settings.ssh_tunnel_host is not None
+    assert settings.ssh_tunnel_user is not None
+    assert settings.ssh_tunnel_key is not None
+    return SshOptions(
+        settings.ssh_tunnel_host,
+        port=settings.ssh_tunnel_port,
+        user=settings.ssh_tunnel_user,
+        key=settings.ssh_tunnel_key.expanduser(),
+        known_hosts=settings.ssh_tunnel_known_hosts.expanduser(),
+        connect_seconds=min(CONNECT_SECONDS, settings.postgresql_timeout_seconds),
+        silent_seconds=settings.postgresql_timeout_seconds,
     )
 
 

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.support.postgres_databases import PostgresHost
 from tests.support.shell import Shell
+from tests.support.ssh_server import DATABASE_HOST, USER, SshServer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -50,6 +52,31 @@ def test_work_submitted_is_done_by_a_worker_elsewhere(shell: Shell, tmp_path: Pa
     assert elsewhere.run("worker", "run-once").code == 0
     shown = shell.run("batches", "show", submitted.json["batch_id"], "--json")
     assert shown.json["computed_status"] == "completed"
+
+
+def test_the_server_is_reached_through_an_ssh_server(shell: Shell, url: str, tmp_path: Path):
+    ssh = SshServer(tmp_path / "ssh").start()
+    settings = {
+        "POSTGRESQL_URL": make_url(url).set(host=DATABASE_HOST).render_as_string(hide_password=False),
+        "ENABLE_SSH_TUNNEL": "true",
+        "SSH_TUNNEL_HOST": ssh.host,
+        "SSH_TUNNEL_PORT": str(ssh.port),
+        "SSH_TUNNEL_USER": USER,
+        "SSH_TUNNEL_KEY": str(ssh.key),
+        "SSH_TUNNEL_KNOWN_HOSTS": str(ssh.known_hosts),
+    }
+    try:
+        assert shell.run("db", "upgrade", **settings).code == 0
+        stats = shell.run("stats", **settings)
+        assert stats.code == 0, stats.stderr
+        unknown = shell.run("stats", **settings | {"GRISTMILL_SSH_TUNNEL_KNOWN_HOSTS": "/dev/null"})
+        assert unknown.code == 1
+        assert ssh.fingerprint in unknown.stderr
+    finally:
+        ssh.stop()
+    away = shell.run("stats", **settings)
+    assert away.code == 4
+    assert f"the tunnel through SSH server {USER}@127.0.0.1:{ssh.port}" in away.stderr
 
 
 def test_the_password_is_shown_nowhere(shell: Shell, url: str):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from gristmill.ports.batches import Batches
@@ -10,14 +11,28 @@ from gristmill.ports.replication import Replication
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelState:
+    """Of the SSH tunnel of this process; ``since`` is when it came up or went down, ``problem`` why it is down.
+
+    It is opened when it is first needed: before that it is down since None, without a problem.
+    """
+
+    through: str
+    up: bool
+    since: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """``details`` are for people: version, size, path."""
+    """``details`` are for people: version, size, path. ``tunnel`` is None where there is none."""
 
     database: str
     ok: bool
     latency_seconds: float
     details: Mapping[str, str] = field(default_factory=dict)
     problem: str | None = None
+    tunnel: TunnelState | None = None
 
 
 class Database(Protocol):

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import IsolationLevel
@@ -12,10 +12,16 @@ from sqlalchemy.exc import DBAPIError
 
 from gristmill.stores.sql import postgres_errors
 
+if TYPE_CHECKING:
+    from gristmill.stores.sql.ssh import SshOptions
+    from gristmill.stores.sql.tunnel import Tunnel
+
 CONNECT_SECONDS = 10.0
 TIMEOUT_SECONDS = 30.0
 # Of one kind, readers or writers, in one process.
 CONNECTIONS = 4
+
+_PORT = 5432
 
 # A deadlock, or a transaction that must be run again (protocol C5).
 _RUN_AGAIN = {"40001", "40P01"}
@@ -27,20 +33,23 @@ _T = TypeVar("_T")
 class Server:
     """Where the database is, and how long to wait for it.
 
-    ``timeout_seconds``: a statement that takes longer, be the server busy or frozen, is an outage.
+    ``timeout_seconds``: a statement that takes longer, be the server busy or frozen, is an outage. With a tunnel,
+    host and port of the URL are as the SSH server sees them.
     """
 
     url: URL
     timeout_seconds: float = TIMEOUT_SECONDS
     connect_seconds: float = CONNECT_SECONDS
     patience_seconds: float = 60.0
+    tunnel: "Tunnel | None" = None
 
     writers = CONNECTIONS
     readers = CONNECTIONS
 
     def __str__(self) -> str:
         """The address without its password."""
-        return self.url.render_as_string(hide_password=True)
+        address = self.url.render_as_string(hide_password=True)
+        return address if self.tunnel is None else f"{address} through {self.tunnel}"
 
     def writer_engine(self) -> Engine:
         """Connections whose statements each see what was committed before; rows are locked where that matters."""
@@ -77,14 +86,7 @@ class Server:
         )
 
     def _connect(self, limit: float) -> "_Connection":
-        connection = _Connection.connect(
-            self.url.set(drivername="postgresql").render_as_string(hide_password=False),
-            connect_timeout=max(2, round(self.connect_seconds)),
-            application_name="gristmill",
-            client_encoding="UTF8",
-            tcp_user_timeout=round(1000 * limit),
-            autocommit=True,
-        )
+        connection = self._connect_through(self.tunnel, limit) if self.tunnel else self._dial(limit)
         connection.answer_seconds = limit
         milliseconds = round(900 * limit)
         # The server ends what we give up, and what a frozen process of ours would keep locked.
@@ -94,6 +96,26 @@ class Server:
         )
         connection.autocommit = False
         return connection
+
+    def _connect_through(self, tunnel: "Tunnel", limit: float) -> "_Connection":
+        # The host stays the one of the URL: a certificate is checked against that name.
+        local = {"hostaddr": "127.0.0.1", "port": tunnel.port()}
+        try:
+            return self._dial(limit, **local)
+        except psycopg.OperationalError:
+            tunnel.check_target()
+            raise
+
+    def _dial(self, limit: float, **where: Any) -> "_Connection":
+        return _Connection.connect(
+            self.url.set(drivername="postgresql").render_as_string(hide_password=False),
+            connect_timeout=max(2, round(self.connect_seconds)),
+            application_name="gristmill",
+            client_encoding="UTF8",
+            tcp_user_timeout=round(1000 * limit),
+            autocommit=True,
+            **where,
+        )
 
     def is_busy(self, error: DBAPIError) -> bool:
         """Whether another transaction was in the way, so that running this one again can help."""
@@ -107,12 +129,26 @@ class Server:
         return postgres_errors.translated(str(self))
 
 
-def server_of(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Server:
-    """The server of a URL as users write it."""
+def server_of(
+    url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, ssh: "SshOptions | None" = None
+) -> Server:
+    """The server of a URL as users write it; through a tunnel with ``ssh``."""
     given = make_url(url).set(drivername="postgresql")
     return Server(
-        given, timeout_seconds=timeout_seconds, connect_seconds=min(CONNECT_SECONDS, timeout_seconds)
+        given,
+        timeout_seconds=timeout_seconds,
+        connect_seconds=min(CONNECT_SECONDS, timeout_seconds),
+        tunnel=None if ssh is None else _tunnel(ssh, given),
     )
+
+
+def _tunnel(ssh: "SshOptions", url: URL) -> "Tunnel":
+    # Only here: asyncssh takes longer to load than everything else.
+    from gristmill.stores.sql.ssh import Target  # noqa: PLC0415
+    from gristmill.stores.sql.tunnel import Tunnel  # noqa: PLC0415
+
+    assert url.host is not None
+    return Tunnel(ssh, Target(url.host, url.port or _PORT))
 
 
 class _Connection(psycopg.Connection[Any]):

@@ -1,11 +1,14 @@
 """A database of a PostgreSQL server. Apart from SQLite's, so that who has no server need not load the driver."""
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from gristmill.domain.retry import RetryPolicy
 from gristmill.ports.clock import Clock
+from gristmill.ports.database import Health
 from gristmill.stores.sql import postgres_opening
 from gristmill.stores.sql.database import AnySqlDatabase
 from gristmill.stores.sql.dialects import POSTGRESQL
@@ -32,6 +35,16 @@ class PostgresDatabase(AnySqlDatabase):
 
     def _bring_up_to_date(self) -> None:
         postgres_opening.bring_up_to_date(self._server, migrate=self._auto_migrate)
+
+    async def close(self) -> None:
+        await super().close()
+        if self._server.tunnel is not None:
+            await asyncio.to_thread(self._server.tunnel.close)
+
+    async def check(self) -> Health:
+        health = await super().check()
+        tunnel = self._server.tunnel
+        return health if tunnel is None else replace(health, tunnel=tunnel.state)
 
     def _details(self) -> dict[str, str]:
         return {"server": str(self._server)}
