@@ -2,6 +2,7 @@
 
 from tests.mutants.defect import Defect
 from tests.mutants.failover_defects import FAILOVER_DEFECTS
+from tests.mutants.server_defects import SERVER_DEFECTS
 
 
 def _batches(name: str, file: str, before: str, after: str) -> Defect:
@@ -292,4 +293,4 @@ SQL_DEFECTS = (
     _batches("retry keeps the hold", "reopening.py", "            **NO_HOLD,\n", ""),
 )
 
-DEFECTS = SQL_DEFECTS + FAILOVER_DEFECTS
+DEFECTS = SQL_DEFECTS + FAILOVER_DEFECTS + SERVER_DEFECTS

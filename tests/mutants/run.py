@@ -15,7 +15,7 @@ from tests.mutants.defect import Defect
 from tests.mutants.defects import DEFECTS
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 300
 SUITES = {
     "batches": ["tests/contract/test_sqlite_batches.py"],
     "documents": ["tests/contract/test_sqlite_documents.py"],
@@ -24,6 +24,16 @@ SUITES = {
         "tests/integration/test_failover.py",
         "tests/unit/test_merging.py",
     ],
+    "postgres at once": [
+        "tests/integration/test_postgres_plans.py",
+        "tests/integration/test_postgres_concurrency.py",
+    ],
+    "postgres opening": ["tests/integration/test_postgres_opening.py"],
+    "postgres trouble": ["tests/integration/test_postgres_outages.py"],
+    "qdrant races": ["tests/integration/test_qdrant_races.py", "tests/integration/test_qdrant_store.py"],
+    "qdrant batches": ["tests/contract/test_qdrant_batches.py"],
+    "qdrant documents": ["tests/contract/test_qdrant_documents.py"],
+    "qdrant trouble": ["tests/integration/test_qdrant_trouble.py"],
 }
 
 
