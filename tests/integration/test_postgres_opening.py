@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from psycopg import IsolationLevel
 
 from gristmill.ports.clock import SystemClock
-from gristmill.ports.errors import ConfigurationError, StoreUnavailableError
+from gristmill.ports.errors import AccessDeniedError, ConfigurationError, StoreUnavailableError
 from gristmill.stores.sql.postgres import Server
 from gristmill.stores.sql.postgres_database import PostgresDatabase
 from gristmill.stores.sql.postgres_opening import VERSION_TABLE, bring_up_to_date
@@ -109,9 +109,7 @@ async def test_another_encoding_is_refused(postgres: PostgresHost):
 
 async def test_wrong_password_is_a_wrong_setting_and_is_not_shown(postgres: PostgresHost, empty: str):
     wrong = Server(postgres.server(empty).url.set(password="not-it-at-all"))
-    with pytest.raises(
-        ConfigurationError, match=r"password authentication failed.*POSTGRESQL_URL"
-    ) as refused:
+    with pytest.raises(AccessDeniedError, match=r"password authentication failed.*POSTGRESQL_URL") as refused:
         bring_up_to_date(wrong)
     assert "not-it-at-all" not in str(refused.value)
     assert ":***@" in str(refused.value)

@@ -14,7 +14,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from gristmill.domain.document import EmbeddingIdentity
 from gristmill.domain.record import Done, Report
-from gristmill.ports.errors import ConfigurationError, StoreUnavailableError
+from gristmill.ports.errors import AccessDeniedError, ConfigurationError, StoreUnavailableError
 from gristmill.stores.qdrant.connection import QdrantOptions
 from gristmill.stores.qdrant.database import QdrantDatabase
 from tests.contract import batches_contract_steps as steps
@@ -84,7 +84,7 @@ async def test_unknown_host_is_an_outage_that_names_the_url():
 
 @pytest.mark.parametrize("key", [None, "another key"])
 async def test_wrong_key_is_a_matter_of_configuration_and_is_not_shown(server: QdrantServer, key: str | None):
-    with pytest.raises(ConfigurationError, match="QDRANT_API_KEY") as refused:
+    with pytest.raises(AccessDeniedError, match="QDRANT_API_KEY") as refused:
         await _open(server.url, key=key)
     assert "another key" not in str(refused.value)
     assert KEY not in repr(_options(server.url, key=KEY))

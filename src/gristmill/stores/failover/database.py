@@ -21,7 +21,10 @@ from gristmill.stores.failover.side import Side, SideUnavailableError
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """One of the two as this process sees it. ``owes`` is None before it was first counted, and while it is down."""
+    """One of the two as this process sees it. ``owes`` is None before it was first counted, and while it is down.
+
+    ``received`` is how many rows that the other one owed it has confirmed to this process.
+    """
 
     name: str
     acting: bool
@@ -29,6 +32,7 @@ class DatabaseStatus:
     problem: str | None
     owes: Owed | None
     lacks: Missing | None
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class FailoverDatabase:
     ) -> None:
         if preferred.name == standby.name:
             raise ValueError(f"Two databases of the name {preferred.name!r} cannot be told apart.")
-        options = options or FailoverOptions()
+        self._options = options = options or FailoverOptions()
         self._teller = Teller(clock, list(listeners))
         sides = [
             Side(database, clock=clock, options=options, teller=self._teller)
@@ -77,16 +81,30 @@ class FailoverDatabase:
         Raises ConfigurationError if either cannot work as it is set up, AllStoresUnavailableError if neither answers.
         """
         try:
-            await asyncio.gather(*(side.open() for side in self._pair.sides))
+            await self._open_sides()
             self._pair.expect_one()
-            await self._reconciler.cycle()
+            await self._reconciler.cycle(seconds=self._options.converge_at_open)
         except BaseException:
-            await self.close()
+            await self._close_sides()
             raise
         self._reconciler.start()
 
+    async def _open_sides(self) -> None:
+        """Both, to their end: whoever is refused by one must not leave the other half open."""
+        opened = await asyncio.gather(*(side.open() for side in self._pair.sides), return_exceptions=True)
+        for error in opened:
+            if error is not None:
+                raise error
+
     async def close(self) -> None:
+        """Close both. What one still owes the other though both are there is brought over, if a few seconds do."""
         await self._reconciler.stop()
+        try:
+            await self._reconciler.last_chance()
+        finally:
+            await self._close_sides()
+
+    async def _close_sides(self) -> None:
         await asyncio.gather(*(side.close() for side in self._pair.sides))
 
     async def check(self) -> Health:
@@ -128,6 +146,16 @@ class FailoverDatabase:
         """Bring the two together now, as the background work does every second; whether neither owes anything."""
         return await self._reconciler.cycle()
 
+    async def owe_everything(self) -> None:
+        """Owe each database all that the other one holds, so that reconciling sends it again; for when they differ."""
+        await self._pair.owe_everything()
+
+    @property
+    def databases(self) -> tuple[ReplicatedDatabase, ReplicatedDatabase]:
+        """The two, the preferred one first."""
+        preferred, standby = self._pair.sides
+        return preferred.database, standby.database
+
     def status(self) -> FailoverStatus:
         """As this process last saw it; costs no call."""
         databases = [
@@ -138,6 +166,7 @@ class FailoverDatabase:
                 problem=side.problem,
                 owes=None if side.is_down else side.owes,
                 lacks=side.lacks,
+                received=side.received,
             )
             for side in self._pair.sides
         ]

@@ -47,13 +47,21 @@ class Links:
             target.lacks = Missing(None, self._clock.now())
         return done
 
-    async def push(self, source: Side, target: Side, *, since: int = 0, pages: int | None = None) -> bool:
+    async def push(
+        self,
+        source: Side,
+        target: Side,
+        *,
+        since: int = 0,
+        pages: int | None = None,
+        until: float | None = None,
+    ) -> bool:
         """Bring over all rows whose mark bears a number above ``since``; whether the other database holds them all.
 
-        With ``pages`` no more than that many.
+        With ``pages`` no more than that many, with ``until`` no page after that moment of the monotonic clock.
         """
         whole, after, brought = True, None, 0
-        while pages is None or brought < pages:
+        while (pages is None or brought < pages) and (until is None or self._clock.monotonic() < until):
             remembered = target.remembers
             asked = self._clock.monotonic()
             page = await self._page(source, since, after)
@@ -89,7 +97,9 @@ class Links:
         held = [merge.row for merge in merged.merges if merge.fate is Fate.HELD]
         await self._set_aside(source, target, merged.merges)
         try:
-            await source.call(lambda database: database.replication.settle(held, peer=peer))
+            target.received += await source.call(
+                lambda database: database.replication.settle(held, peer=peer)
+            )
         except SideUnavailableError as error:
             _log.info("marks_not_settled", database=source.name, reason=error.reason)
         return len(held) == len(page.rows)
@@ -126,12 +136,12 @@ class Links:
             row = f"{each.kind.name.lower()} {each.key}"
             self._teller.tell(Happening.SET_ASIDE, target.name, f"it refuses {row}: {each.reason}")
 
-    async def converge(self) -> bool:
+    async def converge(self, *, until: float | None = None) -> bool:
         """Bring everything owed across in both directions; whether neither owes anything afterwards."""
         serving = self._pair.serving
         other = self._pair.other(serving)
         for source, target in ((serving, other), (other, serving)):
-            await self.push(source, target)
+            await self.push(source, target, until=until)
         owed = [await self.count(source) for source in (serving, other)]
         return not any(owed)
 

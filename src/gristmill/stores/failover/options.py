@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FailoverOptions:
-    """Times are seconds. A call that takes longer than ``call_timeout`` counts as an outage: set it above the slowest."""
+    """Times are seconds. A call that takes longer than ``call_timeout`` counts as an outage: set it above the slowest.
+
+    ``open_timeout`` is for what may take long: bringing a schema up to date, owing every row again.
+    ``converge_at_open`` and ``converge_at_close`` are what a short command gives to a backlog.
+    """
 
     call_timeout: float = 15.0
     probe_timeout: float = 3.0
@@ -17,3 +21,5 @@ class FailoverOptions:
     forget_read_after: float = 600.0
     keep_tombstones: float = 86_400.0
     purge_every: float = 3_600.0
+    converge_at_open: float = 2.0
+    converge_at_close: float = 5.0

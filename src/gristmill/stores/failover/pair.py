@@ -209,8 +209,7 @@ class Pair:
     async def _distrust(self, side: Side, found: Identity, remembered: Identity | None) -> None:
         """Owe everything to a database again. If it serves, it stops, unless the other one has not caught up itself."""
         other = self.other(side)
-        rows = await other.call(lambda database: database.replication.distrust(found))
-        other.remembers = found
+        rows = await self._owe_everything(other, found)
         if remembered is None:
             return  # The two met for the first time.
         self._teller.tell(
@@ -220,3 +219,15 @@ class Pair:
             await self.switch(other, f"{side.name} came back without writes it had confirmed")
         if rows and side.lacks is None:
             side.lacks = Missing(rows, self._clock.now())
+
+    async def owe_everything(self) -> None:
+        """Let each database owe the other all it holds, what was set aside too."""
+        for side in self.sides:
+            await self._owe_everything(self.other(side), (await side.standing()).identity)
+
+    async def _owe_everything(self, side: Side, peer: Identity) -> int:
+        rows = await side.call(
+            lambda database: database.replication.distrust(peer), within=self._options.open_timeout
+        )
+        side.remembers = peer
+        return rows

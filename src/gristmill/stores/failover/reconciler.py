@@ -28,6 +28,7 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._behind_since: float | None = None
         self._purged = clock.monotonic()
+        self._cycling = asyncio.Lock()
 
     def start(self) -> None:
         if self._task is None:
@@ -47,10 +48,14 @@ class Reconciler:
             except Exception:  # noqa: BLE001 - one cycle's mistake is not the end of all catching up.
                 _log.exception("reconciling_failed")
 
-    async def cycle(self) -> bool:
-        """Look at both databases and bring them together as far as they are there; whether they are."""
+    async def cycle(self, *, seconds: float | None = None) -> bool:
+        """Look at both databases and bring them together as far as they are there; whether they are.
+
+        With ``seconds`` a backlog is left after so long; the next cycle goes on with it.
+        """
         try:
-            return await self._reconciled()
+            async with self._cycling:
+                return await self._reconciled(None if seconds is None else self._clock.monotonic() + seconds)
         except SideUnavailableError as error:
             if not error.side.is_down and (problem := await error.side.probe()) is not None:
                 error.side.went_down(problem)
@@ -58,7 +63,13 @@ class Reconciler:
             _log.debug("both_databases_down", reason=error.reason)
         return False
 
-    async def _reconciled(self) -> bool:
+    async def last_chance(self) -> None:
+        """What is owed though both databases are there, for as long as closing may take."""
+        sides = self._pair.sides
+        if any(side.lacks for side in sides) and not any(side.is_down for side in sides):
+            await self.cycle(seconds=self._options.converge_at_close)
+
+    async def _reconciled(self, until: float | None) -> bool:
         there = await asyncio.gather(*(self._look(side) for side in self._pair.sides))
         if self._pair.acting.term == 0:
             await self._pair.choose()
@@ -67,7 +78,7 @@ class Reconciler:
         if not all(there):
             return False
         await self._pair.check_trust()
-        done = await self._links.converge()
+        done = await self._links.converge(until=until)
         self._tell_of_catching_up(done=done)
         if done:
             await self._pair.nothing_missing()

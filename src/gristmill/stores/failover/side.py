@@ -27,7 +27,7 @@ class Side:
     """``is_down`` is the open breaker: nothing but probes is sent then.
 
     ``remembers`` is the other database as this one knew it when it last answered, ``lacks`` what this one had not
-    been sent when that was last known.
+    been sent when that was last known, ``received`` how many owed rows it was sent and confirmed.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Side:
         self.remembers: Identity | None = None
         self.owes: Owed | None = None
         self.lacks: Missing | None = None
+        self.received = 0
 
     @property
     def is_down(self) -> bool:
@@ -88,12 +89,23 @@ class Side:
     async def open(self) -> None:
         """Open the database. An outage opens the breaker; a ConfigurationError is raised."""
         try:
-            await self._within(self._options.open_timeout, self.database.open())
+            await self._within(self._options.open_timeout, self._opened_unless_it_hangs())
         except StoreUnavailableError as error:
             self.went_down(error.reason)
         else:
             self._opened = True
             self._came_back()
+
+    async def _opened_unless_it_hangs(self) -> None:
+        """Opening may take long, to migrate; a database that hangs must not hold up the other one for as long."""
+        opening = asyncio.ensure_future(self.database.open())
+        try:
+            done, _ = await asyncio.wait({opening}, timeout=self._options.probe_timeout)
+            if not done:
+                await self._within(self._options.probe_timeout, self.database.check())
+            await opening
+        finally:
+            opening.cancel()
 
     async def close(self) -> None:
         """Close the database, whatever state it is in; a hanging one is left."""

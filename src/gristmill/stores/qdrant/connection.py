@@ -96,7 +96,7 @@ class Connection:
 
     def _broken(self, source: Exception) -> GristmillError:
         url = self.options.shown_url
-        if any(isinstance(each, ssl.SSLError) for each in _causes(source)):
+        if any(_is_refused_tls(each) for each in _causes(source)):
             return ConfigurationError(
                 f"No TLS connection to Qdrant at {url}: {source}. Use http:// in QDRANT_URL if the server speaks no "
                 "TLS; if its certificate is your own, name its authority in qdrant_ca_file."
@@ -158,6 +158,11 @@ def _said(error: Exception) -> str:
     except (ValueError, KeyError, TypeError):
         said = error.content.decode("utf-8", "replace")
     return " ".join(said.split())[:200].rstrip(".") or error.reason_phrase
+
+
+def _is_refused_tls(error: BaseException) -> bool:
+    """Not one that only ended: that is how a server dies."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

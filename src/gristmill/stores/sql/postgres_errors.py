@@ -47,7 +47,8 @@ _REFUSED_CONNECTIONS = {
     r"no pg_hba\.conf entry|permission denied for database": "42501",
     r"database \".*\" does not exist": "3D000",
     r"too many (clients|connections)|remaining connection slots": "53300",
-    r"certificate|SSL": "SSL",
+    # A server that dies ends a connection over TLS with an SSL error too: that is an outage.
+    r"certificate|does not support SSL|SSL error: (?!unexpected eof)": "SSL",
 }
 _SSL = "Correct sslmode and the certificates in POSTGRESQL_URL, or switch TLS on at the server."
 _UNKNOWN_HOST = re.compile(
