@@ -27,10 +27,14 @@ MEBIBYTE = 1 << 20
 # Also read from the environment without the prefix, as other programs know them; the one with the prefix beats it.
 UNPREFIXED = (
     *("postgresql_url", "qdrant_url", "qdrant_api_key", "qdrant_only_mode", "auto_migrate"),
+    *("enable_fallback_databases", "preferred_database"),
     *("enable_ssh_tunnel", "ssh_tunnel_host", "ssh_tunnel_port", "ssh_tunnel_user", "ssh_tunnel_key"),
     "ssh_tunnel_known_hosts",
 )
 SECRET = frozenset({"postgresql_url", "qdrant_api_key"})
+
+
+DatabaseName = Literal["sqlite", "postgresql", "qdrant"]
 
 
 def default_home() -> Path:
@@ -47,7 +51,8 @@ class Settings(BaseSettings):
     )
     postgresql_url: SecretStr | None = Field(
         None,
-        description="Database on a PostgreSQL server instead of a file in the home: postgresql://USER:PASSWORD@HOST:PORT/NAME.",
+        description="Database on a PostgreSQL server instead of a file in the home: postgresql://USER:PASSWORD@HOST:PORT/NAME. "
+        "With a qdrant_url besides, everything is kept in both.",
     )
     postgresql_timeout_seconds: float = Field(
         30.0,
@@ -122,6 +127,30 @@ class Settings(BaseSettings):
         10, ge=1, le=600, description="Longest wait for one answer of Qdrant."
     )
 
+    enable_fallback_databases: bool = Field(
+        default=True,
+        description="With a postgresql_url and a qdrant_url, keep everything in both, so that either may fail; "
+        "off, only in the preferred one, and the other is never opened.",
+    )
+    preferred_database: Literal["postgresql", "qdrant"] = Field(
+        "postgresql", description="Of two databases, the one that serves while it is well."
+    )
+    failover_timeout_seconds: float = Field(
+        15.0,
+        ge=0.1,
+        le=3_600,
+        description="Of two databases, one that takes longer for an answer is probed, and left if it hangs.",
+    )
+    failover_probe_seconds: float = Field(
+        3.0, ge=0.1, le=600, description="Longest wait for the answer to a probe of a database."
+    )
+    failover_hand_over_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=86_400,
+        description="How long the preferred database must have been well before it serves again.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="What logs show.")
 
     @field_validator("home")
@@ -133,7 +162,7 @@ class Settings(BaseSettings):
     @classmethod
     def _usable_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            _check_postgresql_url(url.get_secret_value())
+            check_postgresql_url(url.get_secret_value())
         return url
 
     @model_validator(mode="after")
@@ -174,16 +203,24 @@ class Settings(BaseSettings):
         return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
 
     @property
-    def uses_qdrant(self) -> bool:
-        """Whether everything is kept in Qdrant."""
-        return self.qdrant_url is not None and (self.qdrant_only_mode or self.postgresql_url is None)
+    def databases(self) -> tuple[DatabaseName, ...]:
+        """Where everything is kept. Two of them fail over to each other, the preferred one first."""
+        if self.qdrant_url is None:
+            return ("sqlite",) if self.postgresql_url is None else ("postgresql",)
+        if self.qdrant_only_mode or self.postgresql_url is None:
+            return ("qdrant",)
+        if not self.enable_fallback_databases:
+            return (self.preferred_database,)
+        return (
+            ("postgresql", "qdrant") if self.preferred_database == "postgresql" else ("qdrant", "postgresql")
+        )
 
     @property
     def database_path(self) -> Path:
         return self.home / "gristmill.db"
 
 
-def _check_postgresql_url(url: str) -> None:
+def check_postgresql_url(url: str) -> None:
     """Raises ValueError, whose text does not repeat the URL: it may hold a password."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
@@ -289,9 +326,14 @@ def unknown_variables() -> list[str]:
 
 def _shown(value: Any) -> Any:
     """Of a secret nothing but, if it is a URL, what is no password in it."""
-    if not isinstance(value, SecretStr):
-        return value
-    parts = urlsplit(value.get_secret_value())
+    if isinstance(value, SecretStr):
+        return masked(value.get_secret_value())
+    return masked(value) if isinstance(value, str) and "@" in value and "://" in value else value
+
+
+def masked(url: str) -> str:
+    """The URL without its password; three stars for what is none."""
+    parts = urlsplit(url)
     if not parts.hostname:
         return "***"
     address = parts.netloc.rpartition("@")[2]

@@ -4,12 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
 
-import structlog
-
-from gristmill import embedders
-from gristmill.domain.retry import RetryPolicy
+from gristmill import databases, embedders
 from gristmill.engine.announce import Listener
 from gristmill.engine.core import Core, SearchOptions
 from gristmill.engine.worker import WorkerOptions
@@ -24,16 +20,7 @@ from gristmill.ports.database import Database
 from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.executor import Executor
 from gristmill.ports.processor import Processor
-from gristmill.ports.schema import Schema
 from gristmill.settings import Settings
-from gristmill.stores.sql.database import SqlDatabase
-from gristmill.stores.sql.schemas import SqliteSchema
-
-if TYPE_CHECKING:
-    from gristmill.stores.sql.postgres import Server
-    from gristmill.stores.sql.ssh import SshOptions
-
-_log = structlog.get_logger(__name__)
 
 PROCESSORS = "gristmill.processors"
 LISTENERS = "gristmill.listeners"
@@ -52,12 +39,8 @@ def build(
     settings of a database that cannot work.
     """
     clock = clock or SystemClock()
-    policy = RetryPolicy(
-        max_retries=settings.max_retries,
-        first_delay_seconds=settings.retry_delay_seconds,
-        snooze_seconds=settings.snooze_seconds,
-    )
-    database = database or _database(settings, clock=clock, policy=policy)
+    needs = databases.Needs(settings, clock)
+    database = database or databases.database(needs)
     executor = executor or LocalExecutor(settings.workers)
     recipe = _recipe(settings)
     documents = _documents_processor(settings, database, executor, recipe)
@@ -69,7 +52,7 @@ def build(
         embedding=embedders.identity_of(settings.embedder),
         load_embedder=partial(embedders.load, settings.embedder),
         pipeline=recipe.pipeline,
-        retry_policy=policy,
+        retry_policy=needs.policy,
         search=SearchOptions(
             fusion=settings.search_fusion,
             text_weight=settings.search_text_weight,
@@ -78,87 +61,6 @@ def build(
         worker=WorkerOptions(lease_seconds=settings.lease_seconds),
         listeners=_registered_listeners(),
     )
-
-
-def _database(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:
-    """Where everything is kept. Drivers are loaded here: who uses no server need not wait for them."""
-    if settings.uses_qdrant:
-        return _qdrant(settings, clock=clock, policy=policy)
-    if settings.postgresql_url is None:
-        return SqlDatabase(
-            settings.database_path, clock=clock, retry_policy=policy, auto_migrate=settings.auto_migrate
-        )
-    if settings.qdrant_url is not None:
-        _log.warning(
-            "qdrant_url_not_used", reason="POSTGRESQL_URL is set; QDRANT_ONLY_MODE=true turns to Qdrant"
-        )
-    from gristmill.stores.sql.postgres_database import PostgresDatabase  # noqa: PLC0415
-
-    return PostgresDatabase(
-        _server(settings),
-        clock=clock,
-        retry_policy=policy,
-        folder=settings.home / "postgresql.vectors",
-        auto_migrate=settings.auto_migrate,
-    )
-
-
-def _server(settings: Settings) -> "Server":
-    from gristmill.stores.sql.postgres import server_of  # noqa: PLC0415
-
-    assert settings.postgresql_url is not None
-    return server_of(
-        settings.postgresql_url.get_secret_value(),
-        timeout_seconds=settings.postgresql_timeout_seconds,
-        ssh=_ssh(settings) if settings.enable_ssh_tunnel else None,
-    )
-
-
-def _ssh(settings: Settings) -> "SshOptions":
-    from gristmill.stores.sql.ssh import CONNECT_SECONDS, SshOptions  # noqa: PLC0415
-
-    assert settings.ssh_tunnel_host is not None
-    assert settings.ssh_tunnel_user is not None
-    assert settings.ssh_tunnel_key is not None
-    return SshOptions(
-        settings.ssh_tunnel_host,
-        port=settings.ssh_tunnel_port,
-        user=settings.ssh_tunnel_user,
-        key=settings.ssh_tunnel_key.expanduser(),
-        known_hosts=settings.ssh_tunnel_known_hosts.expanduser(),
-        connect_seconds=min(CONNECT_SECONDS, settings.postgresql_timeout_seconds),
-        silent_seconds=settings.postgresql_timeout_seconds,
-    )
-
-
-def schema(settings: Settings) -> Schema:
-    """Of the SQL database, which is not opened. Raises ConfigurationError if everything is kept in Qdrant."""
-    if settings.uses_qdrant:
-        raise ConfigurationError(
-            "Everything is kept in Qdrant, which has no schema revisions. `gristmill db` is for SQLite and PostgreSQL."
-        )
-    if settings.postgresql_url is None:
-        return SqliteSchema(settings.database_path)
-    from gristmill.stores.sql.postgres_schema import PostgresSchema  # noqa: PLC0415
-
-    return PostgresSchema(_server(settings))
-
-
-def _qdrant(settings: Settings, *, clock: Clock, policy: RetryPolicy) -> Database:
-    from gristmill.stores.qdrant.connection import QdrantOptions  # noqa: PLC0415
-    from gristmill.stores.qdrant.database import QdrantDatabase  # noqa: PLC0415
-
-    assert settings.qdrant_url is not None
-    if settings.postgresql_url is not None:
-        _log.warning("postgresql_url_not_used", reason="QDRANT_ONLY_MODE is on")
-    options = QdrantOptions(
-        settings.qdrant_url,
-        api_key=settings.qdrant_api_key,
-        timeout_seconds=settings.qdrant_timeout_seconds,
-        prefix=settings.qdrant_prefix,
-        ca_file=settings.qdrant_ca_file,
-    )
-    return QdrantDatabase(options, clock=clock, retry_policy=policy)
 
 
 def _recipe(settings: Settings) -> Recipe:

@@ -18,10 +18,10 @@ from gristmill.ports.errors import (
     BatchNotFoundError,
     StoreUnavailableError,
 )
+from gristmill.ports.failover import Happening
 from gristmill.ports.replication import acknowledging
 from gristmill.ports.rows import Kind
 from gristmill.stores.failover import FailoverDatabase, FailoverOptions
-from gristmill.stores.failover.events import Happening
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.memory.tables import Tables
 from tests.contract import batches_contract_steps as batches

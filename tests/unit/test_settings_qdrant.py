@@ -18,7 +18,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_nothing_set_is_sqlite():
-    assert not settings.load().uses_qdrant
+    assert settings.load().databases == ("sqlite",)
 
 
 def test_variable_with_our_prefix_beats_the_plain_one(monkeypatch: pytest.MonkeyPatch):

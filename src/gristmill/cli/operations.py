@@ -61,7 +61,7 @@ def doctor(context: typer.Context, *, as_json: arguments.Json = False) -> int:
     from gristmill.ports.errors import GristmillError
 
     problems = insights.examine_home(settings)
-    if settings.postgresql_url is not None or settings.uses_qdrant or settings.database_path.exists():
+    if settings.databases != ("sqlite",) or settings.database_path.exists():
         try:
             problems += running.run(context, insights.examine)
         except GristmillError as error:

@@ -23,9 +23,9 @@ class RevisionError(ConfigurationError):
 
 def _schema(context: typer.Context) -> "Schema":
     settings = running.settings_of(context)
-    from gristmill import wiring
+    from gristmill import databases
 
-    return wiring.schema(settings)
+    return databases.schema(settings)
 
 
 @app.command()

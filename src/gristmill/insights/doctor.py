@@ -42,7 +42,7 @@ def examine_home(settings: Settings) -> list[Problem]:
 
 def unopened(settings: Settings, error: GristmillError) -> Problem:
     """The database did not open: an outage passes, anything else needs another file in its place."""
-    if settings.uses_qdrant:
+    if settings.databases == ("qdrant",):
         return Problem(
             what="The database on Qdrant cannot be opened.", why=str(error), command="gristmill config show"
         )

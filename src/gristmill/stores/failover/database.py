@@ -2,44 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from uuid import uuid4
 
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import Health, ReplicatedDatabase
-from gristmill.ports.replication import Acting, Missing, Owed
+from gristmill.ports.failover import DatabaseStatus, FailoverEvent, FailoverStatus
 from gristmill.stores.failover.access import Access
 from gristmill.stores.failover.batches import FailoverBatches
 from gristmill.stores.failover.documents import FailoverDocuments
-from gristmill.stores.failover.events import FailoverEvent, Teller
+from gristmill.stores.failover.events import Teller
 from gristmill.stores.failover.links import Links
 from gristmill.stores.failover.options import FailoverOptions
 from gristmill.stores.failover.pair import Pair
 from gristmill.stores.failover.reconciler import Reconciler
 from gristmill.stores.failover.side import Side, SideUnavailableError
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseStatus:
-    """One of the two as this process sees it. ``owes`` is None before it was first counted, and while it is down.
-
-    ``received`` is how many rows that the other one owed it has confirmed to this process.
-    """
-
-    name: str
-    acting: bool
-    preferred: bool
-    problem: str | None
-    owes: Owed | None
-    lacks: Missing | None
-    received: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class FailoverStatus:
-    databases: Sequence[DatabaseStatus]
-    acting: Acting
-    events: Sequence[FailoverEvent]
 
 
 class FailoverDatabase:

@@ -2,35 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 
 import structlog
 
 from gristmill.ports.clock import Clock
+from gristmill.ports.failover import FailoverEvent, Happening
 
 _log = structlog.get_logger(__name__)
-
-
-class Happening(StrEnum):
-    DOWN = "database_down"
-    BACK = "database_back"
-    SWITCHED = "database_switched"  # Another database serves now.
-    DISTRUSTED = "database_returned_older"  # Other or older than it was: everything is owed to it again.
-    CAUGHT_UP = "database_caught_up"
-    SET_ASIDE = "row_set_aside"  # Refused for good by the other database.
-
-
-@dataclass(frozen=True, slots=True)
-class FailoverEvent:
-    """``seconds`` is how long the outage or the catch-up took, where that is known."""
-
-    at: datetime
-    what: Happening
-    database: str
-    reason: str
-    seconds: float | None = None
 
 
 class Teller:

@@ -6,9 +6,10 @@ from datetime import datetime
 import structlog
 
 from gristmill.ports.clock import Clock
+from gristmill.ports.failover import Happening
 from gristmill.ports.replication import Fate, Merge, Merged, Missing, OwedPage, SetAside, Standing
 from gristmill.ports.rows import Row
-from gristmill.stores.failover.events import Happening, Teller
+from gristmill.stores.failover.events import Teller
 from gristmill.stores.failover.options import FailoverOptions
 from gristmill.stores.failover.pair import Pair
 from gristmill.stores.failover.side import Side, SideUnavailableError

@@ -4,8 +4,9 @@ from typing import TypeVar
 
 from gristmill.ports.clock import Clock
 from gristmill.ports.errors import AllStoresUnavailableError
+from gristmill.ports.failover import Happening
 from gristmill.ports.replication import Acting, Identity, Missing, Standing
-from gristmill.stores.failover.events import Happening, Teller
+from gristmill.stores.failover.events import Teller
 from gristmill.stores.failover.options import FailoverOptions
 from gristmill.stores.failover.side import Operation, Side, SideUnavailableError
 

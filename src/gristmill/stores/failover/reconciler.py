@@ -7,7 +7,8 @@ import structlog
 
 from gristmill.ports.clock import Clock
 from gristmill.ports.errors import AllStoresUnavailableError
-from gristmill.stores.failover.events import Happening, Teller
+from gristmill.ports.failover import Happening
+from gristmill.stores.failover.events import Teller
 from gristmill.stores.failover.links import Links
 from gristmill.stores.failover.options import FailoverOptions
 from gristmill.stores.failover.pair import Pair

@@ -7,8 +7,9 @@ from typing import TypeVar
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.errors import AccessDeniedError, ConfigurationError, StoreUnavailableError
+from gristmill.ports.failover import Happening
 from gristmill.ports.replication import Identity, Missing, Owed, Standing
-from gristmill.stores.failover.events import Happening, Teller
+from gristmill.stores.failover.events import Teller
 from gristmill.stores.failover.options import FailoverOptions
 
 _Value = TypeVar("_Value")
