@@ -3,12 +3,13 @@
 Drivers are loaded here, when they are needed: who uses no server need not wait for them.
 """
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
@@ -30,10 +31,27 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_CLOSE_SECONDS = 5.0
+_Database = TypeVar("_Database", bound=Database)
+
 _ADDRESSES = (
     "Give sqlite, postgresql or qdrant for the one that is set, or an address: PATH/gristmill.db, "
     "postgresql://USER:PASSWORD@HOST:PORT/NAME, http://HOST:6333 or https://:APIKEY@HOST:6333."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Apart(Generic[_Database]):
+    """Databases that are opened one by one by those who look at them, and closed together."""
+
+    databases: Sequence[_Database]
+
+    async def open(self) -> None:
+        """Left to each one's user: one that cannot be opened is something to be told of."""
+
+    async def close(self) -> None:
+        closed = asyncio.gather(*(each.close() for each in self.databases), return_exceptions=True)
+        await asyncio.wait({closed}, timeout=_CLOSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +82,9 @@ def database(needs: Needs) -> Database:
     return pair(needs) if len(names) > 1 else _named(names[0], needs)
 
 
-def each(needs: Needs) -> list[Database]:
+def each(needs: Needs) -> "Apart[Database]":
     """The same databases, each for itself, the preferred one first."""
-    return [_named(name, needs) for name in needs.settings.databases]
+    return Apart([_named(name, needs) for name in needs.settings.databases])
 
 
 def pair(needs: Needs) -> FailoverDatabase:

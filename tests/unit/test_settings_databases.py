@@ -45,7 +45,7 @@ def test_databases_follow_from_what_is_set(monkeypatch, variables, chosen):
     found = settings.load()
     assert found.databases == chosen
     assert settings.unknown_variables() == []
-    made = [each.name for each in databases.each(databases.Needs(found))]
+    made = [each.name for each in databases.each(databases.Needs(found)).databases]
     assert tuple(made) == chosen
 
 

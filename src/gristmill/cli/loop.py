@@ -6,30 +6,38 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gristmill.cli.output import say
 from gristmill.cli.running import Interruption
-from gristmill.engine.core import Core
 
 GRACE_SECONDS = 10.0
 _Value = TypeVar("_Value")
 
 
-def run(core: Core, work: Callable[[Core], Awaitable[_Value]]) -> _Value:
-    """Open the core, await the work, close the core. Raises Interruption after a signal."""
-    return asyncio.run(_guarded(core, work))
+class Openable(Protocol):
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
-async def _guarded(core: Core, work: Callable[[Core], Awaitable[_Value]]) -> _Value:
+_Opened = TypeVar("_Opened", bound=Openable)
+
+
+def run(opened: _Opened, work: Callable[[_Opened], Awaitable[_Value]]) -> _Value:
+    """Open it, await the work, close it. Raises Interruption after a signal."""
+    return asyncio.run(_guarded(opened, work))
+
+
+async def _guarded(opened: _Opened, work: Callable[[_Opened], Awaitable[_Value]]) -> _Value:
     stop = _Stop(asyncio.current_task())
     with stop.listening():
         try:
             try:
-                await core.open()
-                return await work(core)
+                await opened.open()
+                return await work(opened)
             finally:
-                await core.close()
+                await opened.close()
         except asyncio.CancelledError:
             if stop.number is None:
                 raise

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from gristmill import __version__
-from gristmill.cli import batches, documents, endings, operations, output, schema, workers
+from gristmill.cli import batches, documents, endings, operations, output, schema, stores, workers
 from gristmill.cli.ingest import ingest
 from gristmill.cli.running import Invocation
 from gristmill.cli.search import search
@@ -27,6 +27,7 @@ app.command()(operations.stats)
 app.command()(operations.doctor)
 app.add_typer(operations.config, name="config")
 app.add_typer(workers.worker, name="worker")
+app.add_typer(stores.app, name="stores")
 app.add_typer(schema.app, name="db")
 
 

@@ -25,7 +25,7 @@ class TunnelState:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``details`` are for people: version, size, path. ``tunnel`` is None where there is none."""
+    """``details`` are for people: version, size, path. ``tunnel`` and ``clock`` (its own) are None where there is none."""
 
     database: str
     ok: bool
@@ -33,6 +33,7 @@ class Health:
     details: Mapping[str, str] = field(default_factory=dict)
     problem: str | None = None
     tunnel: TunnelState | None = None
+    clock: datetime | None = None
 
 
 class Database(Protocol):

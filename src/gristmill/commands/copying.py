@@ -1,0 +1,122 @@
+"""Copying an installation from one database to another: every row is merged there, read back and compared."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gristmill.engine.comparing import Difference, all_rows, is_tombstone, name_of, same_content
+from gristmill.engine.liveness import seems_gone
+from gristmill.ports.clock import Clock
+from gristmill.ports.database import ReplicatedDatabase
+from gristmill.ports.errors import ConfigurationError
+from gristmill.ports.replication import Fate, Identity, Merge
+from gristmill.ports.rows import Kind, Row
+
+SHOWN = 100
+OnRows = Callable[[Kind, int], None]
+
+
+class CopyRefusedError(ConfigurationError):
+    """The two databases cannot be copied as they are; nothing was written."""
+
+
+@dataclass(slots=True)
+class Copied:
+    """Rows that are in the target now as they are in the source, by kind, and what came out otherwise.
+
+    ``differences`` are the first ones, ``count`` is of all. Tombstones are copied and not counted.
+    """
+
+    rows: Counter[Kind] = field(default_factory=Counter)
+    count: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+    def differs(self, kind: Kind, key: str, name: str, what: str) -> None:
+        self.count += 1
+        if len(self.differences) < SHOWN:
+            self.differences.append(Difference(kind, key, name, what))
+
+
+async def copy(
+    source: ReplicatedDatabase, target: ReplicatedDatabase, *, clock: Clock, on_rows: OnRows
+) -> Copied:
+    """Bring every row of ``source`` to ``target``, which is empty or was cut short in the same copy.
+
+    The source is only read. Repeatable: what is there already is merged, which changes nothing. ``on_rows`` hears of
+    every page. Raises CopyRefusedError before anything is written, StoreUnavailableError at any time.
+    """
+    await _expect_nobody_at_work((source, target), now=clock.now())
+    origin = (await source.replication.standing()).identity
+    held = (await target.replication.standing()).identity
+    if origin.incarnation == held.incarnation:
+        raise CopyRefusedError("Both addresses are of the same database. Give another one as --to.")
+    await _expect_nothing_else(source, target)
+    copied = Copied()
+    async for rows in all_rows(source):
+        await _bring(rows, target, copied, source=origin, expects=held)
+        on_rows(rows[-1].kind, sum(copied.rows.values()))
+    await _count(target, copied)
+    await target.tidy()
+    return copied
+
+
+async def _expect_nobody_at_work(databases: Sequence[ReplicatedDatabase], *, now: datetime) -> None:
+    for database in databases:
+        workers = await database.batches.list_workers()
+        at_work = [each.worker_id for each in workers if not seems_gone(each, now=now)]
+        if at_work:
+            raise CopyRefusedError(
+                f"Worker {at_work[0]} is at work on {database.name}: what it does meanwhile would be left out. "
+                "Stop every worker, wait for its lease to end (30 s), and run the same command again."
+            )
+
+
+async def _expect_nothing_else(source: ReplicatedDatabase, target: ReplicatedDatabase) -> None:
+    """A target that was cut short in this copy holds nothing that the source has not."""
+    async for rows in all_rows(target):
+        alive = [row for row in rows if not is_tombstone(row.body)]
+        for row, found in zip(alive, await source.replication.find(alive), strict=True):
+            if found is None:
+                name = name_of(row.body) or row.key
+                raise CopyRefusedError(
+                    f"The target ({target.name}) is not empty: its {row.kind.name.lower()} {name} is not in the source ({source.name}). "
+                    "Copy to an empty database; to keep two databases together, set both of them."
+                )
+
+
+async def _bring(
+    rows: Sequence[Row], target: ReplicatedDatabase, copied: Copied, *, source: Identity, expects: Identity
+) -> None:
+    merged = await target.replication.merge(rows, source=source, expects=expects)
+    if not merged.expected:
+        raise ConfigurationError(
+            f"{target.name} was replaced while it was copied to. Run the same command again."
+        )
+    # What has no token was dropped: no document or batch there can need it.
+    stored = [merge for merge in merged.merges if merge.fate is not Fate.HELD or merge.token is not None]
+    found = await target.replication.find([merge.row for merge in stored])
+    for merge, there in zip(stored, found, strict=True):
+        row, what = merge.row, _wrong(merge, there)
+        if what is not None:
+            copied.differs(row.kind, row.key, name_of(row.body), what)
+        elif not is_tombstone(row.body):
+            copied.rows[row.kind] += 1
+
+
+def _wrong(merge: Merge, there: Row | None) -> str | None:
+    if merge.fate is not Fate.HELD:
+        return f"{merge.fate.value}: {merge.reason}"
+    if there is None:
+        return "it did not arrive"
+    return None if same_content(merge.row, there) else "it differs there"
+
+
+async def _count(target: ReplicatedDatabase, copied: Copied) -> None:
+    """What somebody else writes there meanwhile must not go unseen."""
+    there: Counter[Kind] = Counter()
+    async for rows in all_rows(target):
+        there.update(row.kind for row in rows if not is_tombstone(row.body))
+    for kind in Kind:
+        if there[kind] != copied.rows[kind]:
+            copied.differs(kind, "", "", f"{there[kind]} rows there, {copied.rows[kind]} copied")
