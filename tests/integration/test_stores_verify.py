@@ -1,0 +1,146 @@
+"""``verify`` finds every difference between two databases, and nothing that is none."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gristmill.commands.stores import reconcile
+from gristmill.insights import verifying
+from gristmill.insights.verifying import verify
+from gristmill.ports.rows import Kind, VectorRow
+from gristmill.stores.failover import FailoverDatabase, FailoverOptions
+from gristmill.stores.memory import MemoryDatabase
+from tests.contract import batches_contract_steps as batches
+from tests.contract import replication_contract_steps as steps
+from tests.support.clocks import ManualClock
+
+NOW = (0.0,)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+async def two(clock):
+    """A pair that holds rows of every kind on both sides."""
+    one, other = MemoryDatabase(clock, name="one"), MemoryDatabase(clock, name="two")
+    await steps.fill(one, clock.now())
+    await steps.pair(one, other)
+    await steps.exchange(one, other)
+    return one, other
+
+
+async def found(two, **options):
+    return await verify(*two, look_again=NOW, **options)
+
+
+async def only(two):
+    (difference,) = (await found(two)).differences
+    return difference
+
+
+async def test_two_that_hold_the_same_do_not_differ_and_all_kinds_were_compared(two):
+    result = await found(two)
+    assert (result.count, list(result.differences)) == (0, [])
+    assert set(result.compared) == set(Kind)
+    assert result.compared[Kind.RECORD] == result.compared[Kind.VECTOR] == 2
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("lacking", [0, 1])
+async def test_a_row_that_one_side_lacks_is_named(two, kind, lacking):
+    row = next(row for row in await steps.everything(two[lacking]) if row.kind is kind)
+    two[lacking].tables.drop(row.body)
+    difference = await only(two)
+    assert (difference.kind, difference.key) == (kind, row.key)
+    assert difference.what == f"only in {('two', 'one')[lacking]}"
+
+
+async def test_one_bit_of_a_vector_is_a_difference(two):
+    (row, _) = steps.of(await steps.everything(two[1]), Kind.VECTOR)
+    vector = row.body.vector.copy()
+    vector.view("uint32")[0] ^= 1
+    two[1].tables.put(VectorRow(row.body.vector_id, row.body.embedding, vector))
+    difference = await only(two)
+    assert (difference.key, difference.what) == (row.key, "differs in vector")
+
+
+async def test_a_record_that_differs_is_named_by_its_item_and_what_differs(two):
+    (row, _) = steps.of(await steps.everything(two[1]), Kind.RECORD)
+    two[1].tables.put(replace(row.body, retries_total=7))
+    difference = await only(two)
+    assert difference.name == f"item {row.body.item_id!r} of batch {row.body.batch_id}"
+    assert difference.what == "differs in retries_total"
+
+
+async def test_a_row_of_equal_bytes_under_another_token_is_a_difference(two, monkeypatch):
+    found_there = two[1].replication.find
+
+    async def other_token(rows):
+        return [replace(each, token="another") for each in await found_there(rows)]
+
+    monkeypatch.setattr(two[1].replication, "find", other_token)
+    assert {each.what for each in (await found(two)).differences} == {"differs in token"}
+
+
+async def test_a_lone_settled_tombstone_is_none_and_an_owed_one_is(two, clock):
+    one, other = two
+    await one.documents.delete_documents([steps.OLD.document_id])
+    await steps.exchange(one, other)
+    clock.advance(100_000)
+    assert await other.replication.purge(timedelta(hours=24)) > 0
+    assert (await found(two)).count == 0
+    (row,) = steps.of(await steps.everything(one), Kind.DOCUMENT)
+    one.tables.mark(row)
+    assert (await only(two)).what == "only in one"
+
+
+async def test_told_ends_of_deleted_batches_are_none(two, clock):
+    one, other = two
+    (end,) = steps.of(await steps.everything(one), Kind.END)
+    await one.batches.events_delivered([end.body.event.event_id])
+    await steps.exchange(one, other)
+    clock.advance(3_600)
+    await one.batches.cleanup_old_records(timedelta(minutes=1), apply=True)
+    await steps.exchange(one, other)
+    assert (await found(two)).count == 0
+    one.tables.put(replace(end.body, delivered=True))
+    assert (await found(two)).count == 0
+
+
+async def test_a_row_on_its_way_is_looked_at_again(two, monkeypatch):
+    one, other = two
+    await batches.submit(one, "late")
+
+    async def arrives(_seconds):
+        await steps.exchange(one, other)
+
+    monkeypatch.setattr(verifying.asyncio, "sleep", arrives)
+    assert (await verify(*two)).count == 0
+
+
+async def test_differences_are_all_counted_and_the_first_ones_listed(two):
+    await batches.submit(two[0], *"abcdefgh")
+    result = await found(two, shown=3)
+    assert (result.count, len(result.differences)) == (9, 3)
+
+
+async def test_reconciling_everything_heals_what_one_side_lost(clock, two):
+    one, other = two
+    other.tables.records.clear()
+    other.tables.vectors.clear()
+    options = FailoverOptions(reconcile_every=3_600)
+    pair = FailoverDatabase(one, other, clock=clock, options=options)
+    await pair.open()
+    assert (await found(two)).count == 4
+    result = await reconcile(pair)
+    assert (result.done, result.moved["two"]) == (True, 0)
+    assert (await found(two)).count == 4
+    result = await reconcile(pair, everything=True)
+    assert result.done
+    assert result.moved["two"] == len(await steps.everything(one))
+    assert (await found(two)).count == 0
+    await pair.close()
