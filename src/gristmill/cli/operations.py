@@ -13,10 +13,13 @@ from gristmill.cli.output import counted, print_text, safe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gristmill.databases import Apart
     from gristmill.engine.core import Core
-    from gristmill.insights.doctor import Problem
+    from gristmill.insights.problems import Problem
     from gristmill.ports.batches import Statistics
+    from gristmill.ports.database import Database
     from gristmill.ports.documents import CollectionSummary
+    from gristmill.settings import Settings
 
 config = typer.Typer(help="Show the settings in force, and check them.", no_args_is_help=True)
 
@@ -61,7 +64,11 @@ def doctor(context: typer.Context, *, as_json: arguments.Json = False) -> int:
     from gristmill.ports.errors import GristmillError
 
     problems = insights.examine_home(settings)
-    if settings.databases != ("sqlite",) or settings.database_path.exists():
+    closed = False
+    if len(settings.databases) > 1:
+        found, closed = _examine_two(settings)
+        problems += found
+    if not closed and (settings.databases != ("sqlite",) or settings.database_path.exists()):
         try:
             problems += running.run(context, insights.examine)
         except GristmillError as error:
@@ -71,6 +78,26 @@ def doctor(context: typer.Context, *, as_json: arguments.Json = False) -> int:
     else:
         _print_problems(problems)
     return ExitCode.FAILED if problems else ExitCode.OK
+
+
+def _examine_two(settings: "Settings") -> "tuple[list[Problem], bool]":
+    """What is wrong with them, and whether that keeps everything else from being looked at."""
+    from gristmill import databases
+    from gristmill.cli import loop
+    from gristmill.insights import stores, stores_doctor
+
+    needs = databases.Needs(settings)
+    patience = stores.Patience(probe=settings.failover_probe_seconds)
+
+    async def work(apart: "Apart[Database]") -> "tuple[list[Problem], bool]":
+        async def look() -> stores.StoresStatus:
+            return await stores.status(apart.databases, clock=needs.clock, patience=patience)
+
+        problems, found = await stores_doctor.examine(look, now=needs.clock.now())
+        refused = any(each.state is stores.State.REFUSED for each in found.databases)
+        return problems, refused or not found.serves
+
+    return loop.run(databases.each(needs), work)
 
 
 @config.command("show")

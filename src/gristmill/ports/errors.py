@@ -12,6 +12,10 @@ class ConfigurationError(GristmillError):
     """A setting, path or file that cannot work as it is. Never a reason to fail over."""
 
 
+class SchemaOutOfDateError(ConfigurationError):
+    """A database is behind this program, and bringing it up to date is left to its operator."""
+
+
 class AccessDeniedError(ConfigurationError):
     """A database refuses our name or password. At run time it stops that database; trying again cannot help."""
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from abc import ABC, abstractmethod
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,9 +51,12 @@ class AnySqlDatabase(ABC):
 
     async def check(self) -> Health:
         started = time.perf_counter()
-        problem, details = None, dict(self._details())
+        problem, clock, details = None, None, dict(self._details())
         try:
-            details |= await self._connections.run_read(self._ask)
+            said, clock = await self._connections.run_read(
+                lambda asked: (self._ask(asked), self._clock(asked))
+            )
+            details |= said
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the answer)
             problem = str(error) or type(error).__name__
         return Health(
@@ -61,6 +65,7 @@ class AnySqlDatabase(ABC):
             latency_seconds=time.perf_counter() - started,
             details=details,
             problem=problem,
+            clock=clock,
         )
 
     @abstractmethod
@@ -70,6 +75,10 @@ class AnySqlDatabase(ABC):
     @abstractmethod
     def _ask(self, connection: Connection) -> dict[str, str]:
         """What it says of itself; raises if it cannot serve."""
+
+    def _clock(self, _connection: Connection) -> datetime | None:
+        """Its own clock; a file has none."""
+        return None
 
     async def tidy(self) -> None:
         await self.documents.tidy()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from gristmill.ports.errors import ConfigurationError
+from gristmill.ports.errors import ConfigurationError, SchemaOutOfDateError
 from gristmill.stores.sql import sqlite
 
 # Every revision in migrations/versions, oldest first. Kept here so that opening need not load Alembic.
@@ -49,9 +49,9 @@ def downgrade(path: Path, to: str) -> None:
         migrations.downgrade(path, revision=to)
 
 
-def out_of_date(where: str, found: str | None) -> ConfigurationError:
+def out_of_date(where: str, found: str | None) -> SchemaOutOfDateError:
     holds = "no tables yet" if found is None else f"schema {found}"
-    return ConfigurationError(
+    return SchemaOutOfDateError(
         f"{where} has {holds}, this Gristmill needs {HEAD}, and AUTO_MIGRATE is off. "
         "Bring it up to date with: gristmill db upgrade"
     )

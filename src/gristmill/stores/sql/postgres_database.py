@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -54,3 +55,7 @@ class PostgresDatabase(AnySqlDatabase):
         asked = "SELECT current_setting('server_version'), pg_database_size(current_database())"
         version, size = connection.exec_driver_sql(asked).one()
         return {"postgresql": version, "bytes": str(size)}
+
+    def _clock(self, connection: Connection) -> datetime | None:
+        now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return now

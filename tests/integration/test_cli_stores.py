@@ -1,0 +1,146 @@
+"""``gristmill stores`` and ``doctor`` as users run them, over two databases in memory under the names of real ones."""
+
+import asyncio
+import json
+
+import pytest
+import structlog
+
+from gristmill.cli import main
+from gristmill.ports.clock import SystemClock
+from gristmill.ports.errors import ConfigurationError
+from gristmill.stores.memory import MemoryDatabase
+from tests.contract import replication_contract_steps as steps
+from tests.support.lines import LinedDatabase
+
+
+@pytest.fixture
+def two(monkeypatch, tmp_path):
+    """The databases behind the command, which outlive it."""
+    for name in ("POSTGRESQL_URL", "QDRANT_URL", "QDRANT_API_KEY", "QDRANT_ONLY_MODE"):
+        monkeypatch.delenv(f"GRISTMILL_{name}", raising=False)
+    monkeypatch.setenv("POSTGRESQL_URL", "postgresql://me:s3cret@localhost/mill")
+    monkeypatch.setenv("QDRANT_URL", "http://:s3cret@localhost:6333")
+    monkeypatch.setenv("GRISTMILL_HOME", str(tmp_path))
+    monkeypatch.setenv("GRISTMILL_EMBEDDER", "wordllama")
+    clock = SystemClock()
+    made = {name: LinedDatabase(MemoryDatabase(clock, name=name)) for name in ("postgresql", "qdrant")}
+    kinds = {name: lambda _needs, database=database: database for name, database in made.items()}
+    monkeypatch.setattr("gristmill.databases._NAMED", kinds)
+    yield made
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments, code=0):
+        assert main.call(list(arguments)) == code
+        shown = capsys.readouterr()
+        assert "s3cret" not in shown.out + shown.err
+        return json.loads(shown.out) if "--json" in arguments else shown.out
+
+    return run
+
+
+def test_status_of_two_that_are_well(two, run):
+    run("stores", "reconcile")
+    found = run("stores", "status", "--json")
+    assert [(each["name"], each["state"], each["owed_rows"]) for each in found["databases"]] == [
+        ("postgresql", "serving", 0),
+        ("qdrant", "standby", 0),
+    ]
+    assert found["acting"]["database"] == "postgresql"
+    assert (found["acting"]["reason"], found["acting"]["missing"]) == ("the first start", None)
+    shown = run("stores", "status")
+    assert "postgresql (preferred)  serving" in shown
+    assert "postgresql serves since" in shown
+
+
+def test_an_outage_its_backlog_and_its_end(two, run, tmp_path):
+    (tmp_path / "note.txt").write_text("The mill grinds slowly.")
+    two["postgresql"].line.cut = True
+    run("ingest", str(tmp_path / "note.txt"), "--no-wait")
+    store, other = run("stores", "status", "--json")["databases"]
+    assert (store["state"], store["problem"], other["state"]) == ("down", "the line is cut", "serving")
+    assert other["owed_rows"] > 0
+    shown = run("stores", "status")
+    assert f"{other['owed_rows']} rows acknowledged by qdrant alone" in shown
+    assert "postgresql is down: the line is cut" in run("stores", "reconcile", code=1)
+    run("stores", "verify", code=4)
+    assert "Database 'postgresql' is down." in run("doctor", code=1)
+    two["postgresql"].line.cut = False
+    # Opening brings over what is owed, before the command itself does.
+    assert run("stores", "reconcile", "--json") == {
+        "done": True,
+        "moved": {"postgresql": other["owed_rows"], "qdrant": 0},
+        "left": {"postgresql": 0, "qdrant": 0},
+        "problems": {},
+        "set_aside": [],
+    }
+    assert "Both databases hold the same." in run("stores", "verify")
+
+
+def test_verify_prints_what_differs_and_reconcile_all_heals_it(two, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("gristmill.insights.verifying.LOOK_AGAIN", (0.0,))
+    (tmp_path / "note.txt").write_text("The mill grinds slowly.")
+    run("ingest", str(tmp_path / "note.txt"), "--no-wait")
+    two["qdrant"].inner.tables.records.clear()
+    found = run("stores", "verify", "--json", code=1)
+    assert (found["count"], found["compared"]["record"]) == (1, 1)
+    assert found["differences"][0]["what"] == "only in postgresql"
+    shown = run("stores", "verify", "--limit", "1", code=1)
+    assert "note.txt" in shown
+    assert "gristmill stores reconcile --all" in shown
+    assert "Neither database owes the other anything." in run("stores", "reconcile", "--all")
+    assert run("stores", "verify", "--json")["count"] == 0
+
+
+def test_neither_answers(two, run):
+    for each in two.values():
+        each.line.cut = True
+    assert "the line is cut" in run("stores", "status", code=4)
+    assert run("stores", "reconcile", "--json", code=4)["error"]["kind"] == "store_unavailable"
+    run("doctor", code=1)
+
+
+def test_a_wrong_setting_of_one_stops_every_command_but_status(two, run):
+    async def refuses():
+        raise ConfigurationError("Qdrant refuses the API key. Set QDRANT_API_KEY.")
+
+    two["qdrant"].inner.open = refuses
+    assert "refused" in run("stores", "status")
+    assert "QDRANT_API_KEY" in run("stats", "--json", code=1)["error"]["message"]
+    assert "Database 'qdrant' cannot be used." in run("doctor", code=1)
+
+
+async def _fill(database):
+    await steps.fill(database, SystemClock().now().replace(year=2020))
+
+
+def test_copy_refuses_what_it_cannot_do(two, run, tmp_path):
+    for source, target, said in [
+        ("postgresql", "postgresql", "same database"),
+        (str(tmp_path / "absent.db"), "qdrant", "There is no database"),
+        ("ftp://me:s3cret@host/x", "qdrant", "no address of a database"),
+    ]:
+        found = run("stores", "copy", "--from", source, "--to", target, "--json", code=1)
+        assert said in found["error"]["message"]
+
+
+def test_copy_says_what_was_copied(two, run):
+    asyncio.run(_fill(two["postgresql"].inner))
+    found = run("stores", "copy", "--from", "postgresql", "--to", "qdrant", "--json")
+    assert (found["count"], found["rows"]["record"], found["rows"]["vector"]) == (0, 2, 2)
+    shown = run("stores", "copy", "--from", "postgresql", "--to", "qdrant")
+    assert "Copied, read back and compared: 1 worker" in shown
+
+
+def test_one_database_alone(run, monkeypatch, tmp_path):
+    for name in ("POSTGRESQL_URL", "QDRANT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GRISTMILL_HOME", str(tmp_path))
+    (store,) = run("stores", "status", "--json")["databases"]
+    assert (store["name"], store["state"], store["owed_rows"]) == ("sqlite", "serving", None)
+    assert store["version"]
+    assert "one database (sqlite)" in run("stores", "verify", "--json", code=1)["error"]["message"]
+    structlog.reset_defaults()
