@@ -131,7 +131,7 @@ QDRANT_DEFECTS = (
         "if False:",
     ),
     _qdrant(
-        "held batches claimed",
+        "held batches claimed from",
         "batches",
         "claims.py",
         "if now < until}",
