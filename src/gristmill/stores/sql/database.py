@@ -54,7 +54,7 @@ class AnySqlDatabase(ABC):
         problem, clock, details = None, None, dict(self._details())
         try:
             said, clock = await self._connections.run_read(
-                lambda asked: (self._ask(asked), self._clock(asked))
+                lambda asked: (self._ask(asked), self._time_there(asked))
             )
             details |= said
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the answer)
@@ -76,7 +76,7 @@ class AnySqlDatabase(ABC):
     def _ask(self, connection: Connection) -> dict[str, str]:
         """What it says of itself; raises if it cannot serve."""
 
-    def _clock(self, _connection: Connection) -> datetime | None:
+    def _time_there(self, _connection: Connection) -> datetime | None:
         """Its own clock; a file has none."""
         return None
 

@@ -56,6 +56,6 @@ class PostgresDatabase(AnySqlDatabase):
         version, size = connection.exec_driver_sql(asked).one()
         return {"postgresql": version, "bytes": str(size)}
 
-    def _clock(self, connection: Connection) -> datetime | None:
+    def _time_there(self, connection: Connection) -> datetime | None:
         now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         return now
