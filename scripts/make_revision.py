@@ -6,9 +6,10 @@ from pathlib import Path
 
 from alembic import command
 
-from gristmill.stores.sql import migrations, opening
-from gristmill.stores.sql.tables_documents import metadata
+from gristmill.stores.sql import migrations, opening, tables, tables_documents, tables_replication
 
+MODULES = (tables, tables_documents, tables_replication)
+(METADATA,) = {module.metadata for module in MODULES}  # Each has added its tables to the same one.
 VERSIONS = Path(migrations.__file__).with_name("versions")
 
 
@@ -20,7 +21,7 @@ def make(name: str, folder: Path) -> Path:
         opening.bring_up_to_date(database)
         with migrations.sqlite_transaction(database) as connection:
             config = migrations.config_of(connection)
-            config.attributes["metadata"] = metadata
+            config.attributes["metadata"] = METADATA
             config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
             config.set_main_option(
                 "version_locations", "\n".join(dict.fromkeys((str(VERSIONS), str(folder))))

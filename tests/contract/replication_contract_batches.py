@@ -263,6 +263,37 @@ class BatchFactsContract:
         assert (await database.batches.get_batch(batch_id)).name == "anew"
         assert await batches.statuses(database, batch_id) == {"c": "pending"}
 
+    async def test_outcome_of_an_earlier_life_is_refused(self, database, other, clock):
+        """B3: its record died with the batch that had the id before."""
+        await steps.pair(database, other)
+        batch_id = await batches.submit(database, "a", "b", seal=True)
+        late = await batches.claim_one(database)
+        await database.batches.cancel_batch(batch_id)
+        await database.batches.end_batches()
+        clock.advance(days=8)
+        await database.batches.cleanup_old_records(WEEK, apply=True)
+        await database.batches.create_batch(builders.new_batch(batch_id))
+        (refusal,) = await database.batches.update_processing_status([Report(late, Done())])
+        assert refusal.met is None
+        assert await batches.records_of(database, batch_id) == []
+
+    async def test_end_of_a_new_life_is_told_though_nobody_was_told_of_the_old_one(
+        self, database, other, clock
+    ):
+        await steps.pair(database, other)
+        batch_id = await ended(database, "a")
+        clock.advance(days=8)
+        await database.batches.cleanup_old_records(WEEK, apply=True)
+        await database.batches.create_batch(builders.new_batch(batch_id))
+        await database.batches.create_processing_records(batch_id, builders.items("b", "c"))
+        await database.batches.seal_batch(batch_id)
+        await batches.complete(database, *await batches.claim(database))
+        await database.batches.end_batches()
+        (event,) = await database.batches.pending_events(limit=9)
+        assert (event.counters.completed, event.ended_at) == (2, clock.now())
+        await steps.exchange(database, other)
+        assert list(await other.batches.pending_events(limit=9)) == [event]
+
     async def test_tombstones_are_purged_when_both_know_and_they_are_old(self, database, other, clock):
         await steps.pair(database, other)
         await ended(database, "a")
@@ -318,6 +349,17 @@ class WorkersContract:
         assert taken.item_id == "a"
         assert list(await database.batches.list_workers()) == []
         assert await batches.statuses(database, batch_id) == {"a": "pending"}
+
+    async def test_forgotten_worker_is_listed_no_longer_than_it_holds_records(self, database, other, clock):
+        await steps.pair(database, other)
+        await batches.submit(database, "a")
+        await database.batches.renew_lease(builders.worker("w1", clock.now()))
+        await steps.exchange(database, other)
+        claimed = await batches.claim_one(other)
+        await database.batches.take_back("w1", renewed_at=clock.now())
+        await steps.exchange(database, other)
+        await batches.complete(database, claimed)
+        assert list(await database.batches.list_workers()) == []
 
     async def test_gone_workers_are_purged(self, database, other, clock):
         await steps.pair(database, other)

@@ -61,6 +61,25 @@ class DocumentFactsContract:
         await steps.exchange(database, other)
         assert await documents.near(other) == await documents.near(database) == {"new one"}
 
+    async def test_version_whose_chunks_did_not_come_is_not_published(self, database, other):
+        await both(database, other, OLD)
+        (wanted,) = await other.documents.stage_versions([NEW])
+        await steps.take_across(other, database, Kind.DOCUMENT)
+        published = await database.documents.publish({NEW.document_id: wanted})
+        assert published == {NEW.document_id: Published.INCOMPLETE}
+        assert await documents.near(database) == {"old one", "old two"}
+
+    async def test_deleted_document_that_is_staged_again_shows_nothing(self, database, other, clock):
+        await both(database, other, OLD)
+        clock.advance(1)
+        await other.documents.delete_documents([OLD.document_id])
+        await other.documents.stage_versions([NEW])
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await side.documents.find_documents([OLD.document_id]) == {}
+            assert await documents.counts(side) == {"papers": (0, 0)}
+            assert await documents.found(side, "old new") == set()
+
     async def test_version_staged_last_wins_whatever_was_published_last(self, database, other, clock):
         await both(database, other, OLD)
         third = builders.version("file:///a", ["third one"])

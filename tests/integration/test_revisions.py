@@ -3,13 +3,19 @@
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Column, Integer, Table
 
+from gristmill.ports.replication import Identity
 from gristmill.stores.sql import migrations, opening, postgres_opening
+from gristmill.stores.sql.database import AnySqlDatabase, SqlDatabase
+from gristmill.stores.sql.postgres_database import PostgresDatabase
 from gristmill.stores.sql.tables_documents import metadata
 from tests.integration.test_sqlite_opening import schema
+from tests.support import builders
+from tests.support.clocks import ManualClock
 from tests.support.postgres_databases import PostgresHost
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_revision.py"
@@ -42,6 +48,33 @@ def test_the_steps_of_postgresql_are_undone_and_done_again(postgres: PostgresHos
     assert postgres.execute(name, _SHAPE) != newest
     postgres_opening.bring_up_to_date(server)
     assert postgres.execute(name, _SHAPE) == newest
+
+
+async def test_steps_of_a_paired_sqlite_are_undone_and_done_again(tmp_path: Path):
+    path, clock = tmp_path / "gristmill.db", ManualClock()
+    opening.bring_up_to_date(path)
+    newest = schema(path)
+    await paired(SqlDatabase(path, clock=clock))
+    assert schema(path) != newest
+    opening.downgrade(path, opening.REVISIONS[0])
+    await paired(SqlDatabase(path, clock=clock))
+
+
+async def test_steps_of_a_paired_postgresql_are_undone_and_done_again(postgres: PostgresHost, tmp_path: Path):
+    server = postgres.server(postgres.create())
+    await paired(PostgresDatabase(server, clock=ManualClock(), folder=tmp_path))
+    postgres_opening.downgrade(server, opening.REVISIONS[0])
+    await paired(PostgresDatabase(server, clock=ManualClock(), folder=tmp_path))
+
+
+async def paired(database: AnySqlDatabase) -> None:
+    """What is written is owed from then on."""
+    await database.open()
+    await database.replication.distrust(Identity(uuid4(), 1))
+    before = (await database.replication.count_owed()).rows
+    await database.batches.create_batch(builders.new_batch(uuid4()))
+    assert (await database.replication.count_owed()).rows == before + 1
+    await database.close()
 
 
 @pytest.mark.parametrize(("older", "newer"), PAIRS)

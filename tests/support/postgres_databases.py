@@ -19,6 +19,12 @@ from gristmill.stores.sql.tables import metadata
 from tests.support.postgres_server import PostgresServer
 
 URL = "TEST_POSTGRES_URL"
+# The triggers of a database that was paired with another one; all of them come with functions of these names.
+_UNPAIR = """
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT proname FROM pg_proc WHERE proname LIKE 'note\\_%'
+        LOOP EXECUTE format('DROP FUNCTION %I CASCADE', name); END LOOP;
+    END $$"""
 
 
 class PostgresHost:
@@ -48,7 +54,8 @@ class PostgresHost:
             self._free.append(name)
         name = self._free.pop()
         yield name
-        self.execute(name, "; ".join(f"DELETE FROM {table.name}" for table in metadata.sorted_tables))
+        emptied = (f"DELETE FROM {table.name}" for table in metadata.sorted_tables)
+        self.execute(name, "; ".join([_UNPAIR, *emptied]))
         self._free.append(name)
 
     def execute(self, name: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

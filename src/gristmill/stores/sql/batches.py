@@ -163,7 +163,7 @@ class SqlBatches:
 
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
         return await self._connections.run_write(
-            lambda connection: endings.end_batches(connection, batch_ids, now=self._clock.now())
+            lambda connection: endings.end_batches(connection, batch_ids, write=self._draw())
         )
 
     async def pending_events(self, *, limit: int) -> Sequence[BatchEnded]:

@@ -31,6 +31,16 @@ class Change:
             return False
         return before.status is RecordStatus.PROCESSING and before.error is None
 
+    @property
+    def has_same_origin(self) -> bool:
+        """Whether what no move changes is as it is stored; not so if both sides of a split created the record."""
+        before, after = self.before, self.after
+        if before is None or after is None:
+            return False
+        return all(getattr(before, name) == getattr(after, name) for name in _ORIGIN)
+
+
+_ORIGIN = ("created_at", "kind", "source", "priority", "payload")
 
 # By batch_id and item_id.
 Changes = dict[tuple[UUID, str], Change]
@@ -74,6 +84,7 @@ def _fill(
 def write(connection: Connection, changes: Iterable[Change]) -> None:
     """Write the records that changed, and what that changes in the figures of their batches."""
     tally = Tally()
+    new: list[Record] = []
     whole: list[Record] = []
     moved: list[tuple[int, Record]] = []
     completed: list[tuple[int, Record]] = []
@@ -81,12 +92,15 @@ def write(connection: Connection, changes: Iterable[Change]) -> None:
         if change.after is None or change.after is change.before:
             continue
         tally.moved(change.before, change.after)
-        if change.replaces or change.no is None:
+        if change.no is None:
+            new.append(change.after)
+        elif change.replaces and not change.has_same_origin:
             whole.append(change.after)
         elif change.only_completes:
             completed.append((change.no, change.after))
         else:
             moved.append((change.no, change.after))
+    record_store.insert_missing(connection, new)
     record_store.replace(connection, whole)
     record_store.move(connection, moved)
     record_store.complete(connection, completed)

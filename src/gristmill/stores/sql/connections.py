@@ -21,8 +21,10 @@ class Connections:
     most statements. Errors of the database are translated (``Access.translated_errors``).
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, *, finish: Callable[[Connection], None]) -> None:
+        """``finish`` ends the work of every transaction that writes."""
         self._access = access
+        self._finish = finish
         self._writers = access.writer_engine()
         self._readers = access.reader_engine()
         self._writer_threads = ThreadPoolExecutor(access.writers, "gristmill-writer")
@@ -35,7 +37,13 @@ class Connections:
         (``locks``). ``work`` may run more than once, but takes effect once. A cancelled call stops its statement and is undone, unless it was already
         being committed.
         """
-        return await self._run(self._writer_threads, self._writers, work)
+
+        def finished(connection: Connection) -> _T:
+            result = work(connection)
+            self._finish(connection)
+            return result
+
+        return await self._run(self._writer_threads, self._writers, finished)
 
     async def run_read(self, work: Callable[[Connection], _T]) -> _T:
         """Run ``work`` in a transaction that sees one snapshot and cannot write."""

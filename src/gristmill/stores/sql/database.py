@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
+from gristmill.domain.moves import Write
 from gristmill.domain.retry import RetryPolicy
 from gristmill.domain.versions import WriteIds
 from gristmill.ports.clock import Clock
@@ -19,6 +20,7 @@ from gristmill.stores.sql.batches import SqlBatches
 from gristmill.stores.sql.connections import Connections
 from gristmill.stores.sql.dialects import SQLITE
 from gristmill.stores.sql.documents import SqlDocuments
+from gristmill.stores.sql.replication import SqlReplication
 from gristmill.stores.sql.sqlite import SqliteFile
 from gristmill.stores.sql.transactions import Access
 
@@ -31,17 +33,24 @@ class AnySqlDatabase(ABC):
     def __init__(
         self, access: Access, *, clock: Clock, retry_policy: RetryPolicy | None, folder: Path
     ) -> None:
-        self._connections = Connections(access)
+        self._clock = clock
+        self._write_ids = WriteIds(uuid4().hex[:16])
+        self._connections = Connections(access, finish=self._finish)
+        self.replication = SqlReplication(self._connections, clock=clock, draw=self._draw)
         self.batches = SqlBatches(
-            self._connections,
-            clock,
-            retry_policy=retry_policy or RetryPolicy(),
-            write_ids=WriteIds(uuid4().hex[:16]),
+            self._connections, clock, retry_policy=retry_policy or RetryPolicy(), write_ids=self._write_ids
         )
         self.documents = SqlDocuments(self._connections, clock=clock, folder=folder)
 
+    def _finish(self, connection: Connection) -> None:
+        self.replication.finish(connection)
+
+    def _draw(self) -> Write:
+        return Write(now=self._clock.now(), write_id=self._write_ids.draw())
+
     async def open(self) -> None:
         await asyncio.to_thread(self._bring_up_to_date)
+        await self.replication.look()
 
     @abstractmethod
     def _bring_up_to_date(self) -> None: ...

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, union, update
 
 from gristmill.domain.document import Wanted
 from gristmill.ports.documents import Published, filter_pairs
@@ -38,15 +38,26 @@ _VERSIONS = RawStatement(
     .join(documents, documents.c.no == document_versions.c.document_no)
     .where(document_versions.c.document_no.in_(numbers_in("numbers")))
 )
-_WAITING_FOR_VECTORS = RawStatement(
-    select(documents.c.no)
-    .distinct()
-    .join(
-        chunks,
-        and_(chunks.c.document_no == documents.c.no, chunks.c.version == documents.c.wanted_version),
+# Chunks that a split brought may come after what refers to them.
+_INCOMPLETE = RawStatement(
+    union(
+        select(documents.c.no)
+        .join(
+            chunks,
+            and_(chunks.c.document_no == documents.c.no, chunks.c.version == documents.c.wanted_version),
+        )
+        .outerjoin(vectors, vectors.c.vector_id == chunks.c.vector_id)
+        .where(documents.c.no.in_(numbers_in("numbers")), vectors.c.no.is_(None)),
+        select(documents.c.no)
+        .outerjoin(
+            document_versions,
+            and_(
+                document_versions.c.document_no == documents.c.no,
+                document_versions.c.version == documents.c.wanted_version,
+            ),
+        )
+        .where(documents.c.no.in_(numbers_in("numbers")), document_versions.c.version.is_(None)),
     )
-    .outerjoin(vectors, vectors.c.vector_id == chunks.c.vector_id)
-    .where(documents.c.no.in_(numbers_in("numbers")), vectors.c.no.is_(None))
 )
 _same_version = and_(
     document_versions.c.document_no == bindparam("of_document"),
@@ -89,11 +100,11 @@ _DELETE_DOCUMENTS = RawStatement(delete(documents).where(documents.c.no.in_(numb
 
 
 def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datetime) -> dict[UUID, Published]:
-    found = _by_id(connection, list(wanted))
+    found = by_id(connection, list(wanted))
     ours = {
         row.no: row for document_id, row in found.items() if row.wanted_version == wanted[document_id].version
     }
-    incomplete = _waiting_for_vectors(connection, ours)
+    incomplete = _incomplete(connection, ours)
     ready = {number: row for number, row in ours.items() if number not in incomplete}
     _switch(connection, ready, now=now)
 
@@ -108,7 +119,7 @@ def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datet
 def update_metadata(
     connection: Connection, changes: Mapping[UUID, Mapping[str, object]], *, now: datetime
 ) -> int:
-    taken = {row.no for row in _by_id(connection, changes).values()}
+    taken = {row.no for row in by_id(connection, changes).values()}
     live = [row for row in _LIVE.execute(connection, {"ids": packed_ids(changes)}) if row.no in taken]
     metadata: dict[int, Mapping[str, object]] = {}
     rows = []
@@ -121,42 +132,42 @@ def update_metadata(
             rows.append((text, number, version))
     _SET_METADATA.execute(connection, rows)
     _TOUCH.execute(connection, {"numbers": packed_numbers(row[0] for row in live), "now": instant(now)})
-    _replace_attributes(connection, metadata)
+    replace_attributes(connection, metadata)
     return len(live)
 
 
 def delete_documents(connection: Connection, document_ids: Sequence[UUID]) -> int:
-    found = {row.no: row for row in _by_id(connection, document_ids).values()}
-    versions = _versions(connection, found)
+    found = {row.no: row for row in by_id(connection, document_ids).values()}
+    versions = versions_of(connection, found)
     changes: defaultdict[int, Change] = defaultdict(Change)
     for version in versions:
         if version.version == version.live_version:
-            _count(changes[version.collection_no], version, documents=-1, sign=-1)
-    _drop(connection, versions)
-    _replace_attributes(connection, {number: {} for number in found})
+            count(changes[version.collection_no], version, documents=-1, sign=-1)
+    drop(connection, versions)
+    replace_attributes(connection, {number: {} for number in found})
     _DELETE_DOCUMENTS.execute(connection, {"numbers": packed_numbers(found)})
     collection_rows.add_up(connection, changes)
     return sum(row.live_version is not None for row in found.values())
 
 
-def _by_id(connection: Connection, document_ids: Iterable[UUID]) -> dict[UUID, _AnyRow]:
+def by_id(connection: Connection, document_ids: Iterable[UUID]) -> dict[UUID, _AnyRow]:
     """The documents, which nobody else stages, publishes or deletes until the transaction ends."""
     rows = _DOCUMENTS.execute(connection, {"ids": packed_ids(document_ids)})
     return {UUID(bytes=row.document_id): row for row in rows.all()}
 
 
-def _versions(connection: Connection, numbers: Iterable[int]) -> Sequence[_AnyRow]:
+def versions_of(connection: Connection, numbers: Iterable[int]) -> Sequence[_AnyRow]:
     return _VERSIONS.execute(connection, {"numbers": packed_numbers(numbers)}).all()
 
 
-def _waiting_for_vectors(connection: Connection, numbers: Iterable[int]) -> set[int]:
-    waiting = _WAITING_FOR_VECTORS.execute(connection, {"numbers": packed_numbers(numbers)})
+def _incomplete(connection: Connection, numbers: Iterable[int]) -> set[int]:
+    waiting = _INCOMPLETE.execute(connection, {"numbers": packed_numbers(numbers)})
     return set(waiting.scalars())
 
 
 def _switch(connection: Connection, ready: Mapping[int, _AnyRow], *, now: datetime) -> None:
     """Make the wanted versions live, and drop every other version of these documents."""
-    versions = _versions(connection, ready)
+    versions = versions_of(connection, ready)
     shown = [
         each
         for each in versions
@@ -169,12 +180,12 @@ def _switch(connection: Connection, ready: Mapping[int, _AnyRow], *, now: dateti
     changes: defaultdict[int, Change] = defaultdict(Change)
     for each in shown:
         if each.version != each.live_version:
-            _count(changes[each.collection_no], each, documents=int(each.live_version is None), sign=1)
+            count(changes[each.collection_no], each, documents=int(each.live_version is None), sign=1)
     for each in old:
         if each.version == each.live_version:
-            _count(changes[each.collection_no], each, documents=0, sign=-1)
-    _drop(connection, old)
-    text_index.show(connection, [_span(each) for each in shown if each.version != each.live_version])
+            count(changes[each.collection_no], each, documents=0, sign=-1)
+    drop(connection, old)
+    text_index.show(connection, [span_of(each) for each in shown if each.version != each.live_version])
     _show(connection, shown, ready, now=now)
     collection_rows.add_up(connection, changes)
 
@@ -199,17 +210,17 @@ def _show(
         new = restaged.get(number)
         metadata[number] = json_mapping(each.metadata) if new is None else new["metadata"]
     _SET_LIVE.execute(connection, rows)
-    _replace_attributes(connection, metadata)
+    replace_attributes(connection, metadata)
 
 
-def _drop(connection: Connection, versions: Sequence[_AnyRow]) -> None:
+def drop(connection: Connection, versions: Sequence[_AnyRow]) -> None:
     ranges = [(each.first_chunk_no, each.first_chunk_no + each.chunks - 1) for each in versions]
     _DELETE_CHUNKS.execute(connection, ranges)
     _DELETE_VERSIONS.execute(connection, [(each.document_no, each.version) for each in versions])
-    text_index.remove(connection, [_span(each) for each in versions])
+    text_index.remove(connection, [span_of(each) for each in versions])
 
 
-def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:
+def replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:
     """Write what differs."""
     if not metadata:
         return
@@ -224,11 +235,11 @@ def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[s
     _INSERT_ATTRIBUTES.execute(connection, sorted(new - old))
 
 
-def _count(change: Change, version: _AnyRow, *, documents: int, sign: int) -> None:
+def count(change: Change, version: _AnyRow, *, documents: int, sign: int) -> None:
     change.documents += documents
     change.chunks += sign * version.chunks
     change.tokens += sign * version.tokens
 
 
-def _span(version: _AnyRow) -> Span:
+def span_of(version: _AnyRow) -> Span:
     return Span(version.collection_no, version.first_chunk_no, version.chunks)

@@ -185,6 +185,16 @@ def _store(
     _execute_many(connection, _RESTAGE, again)
 
 
+def store_new(connection: Connection, given: Mapping[tuple[int, str], DocumentVersion]) -> None:
+    """Insert those of the versions, by the number of their document and their name, that are not there."""
+    found = connection.execute(_VERSIONS_OF, {"numbers": packed_numbers({no for no, _ in given})})
+    stored = {(document_no, version) for document_no, version in found}
+    fresh = {key: version for key, version in given.items() if key not in stored}
+    names = {version.collection for version in fresh.values()}
+    collections = {name: collection_rows.find(connection, name).no for name in sorted(names)}
+    _insert(connection, _numbered(connection, fresh, collections))
+
+
 def _numbered(
     connection: Connection,
     fresh: Mapping[tuple[int, str], DocumentVersion],

@@ -1,13 +1,13 @@
 """Ends of batches: cancel, end, clean up. Each function runs in one transaction."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
 
-from gristmill.domain.batch import Batch, computed_status, may_end
+from gristmill.domain.batch import Batch, Counters, computed_status, may_end
 from gristmill.domain.events import batch_ended
 from gristmill.domain.moves import Write
 from gristmill.domain.record import OPEN_STATUSES, RecordStatus
@@ -27,6 +27,20 @@ def cancel_batch(connection: Connection, batch_id: UUID, *, error_message: str |
     if batch_rows.batch_of(row).ended:
         return 0
     counters = batch_rows.counters_of(row)
+    _cancel_open(connection, batch_id, counters, write)
+    batch_rows.change(
+        connection,
+        batch_id,
+        now=write.now,
+        cancel_requested=True,
+        error_message=row.error_message if error_message is None else storable(error_message),
+        sealed_at=row.sealed_at or write.now,
+        total_files=max(row.total_files, counters.total),
+    )
+    return counters.open
+
+
+def _cancel_open(connection: Connection, batch_id: UUID, counters: Counters, write: Write) -> None:
     _cancel_open_records(connection, batch_id, write)
     tally = Tally()
     tally.changed(
@@ -39,16 +53,6 @@ def cancel_batch(connection: Connection, batch_id: UUID, *, error_message: str |
         ended_at=write.now if counters.open else None,
     )
     tally.write(connection)
-    batch_rows.change(
-        connection,
-        batch_id,
-        now=write.now,
-        cancel_requested=True,
-        error_message=row.error_message if error_message is None else storable(error_message),
-        sealed_at=row.sealed_at or write.now,
-        total_files=counters.total,
-    )
-    return counters.open
 
 
 def _cancel_open_records(connection: Connection, batch_id: UUID, write: Write) -> None:
@@ -68,27 +72,35 @@ def _cancel_open_records(connection: Connection, batch_id: UUID, write: Write) -
     )
 
 
-def end_batches(connection: Connection, batch_ids: Collection[UUID] | None, *, now: datetime) -> list[Batch]:
+def end_batches(connection: Connection, batch_ids: Collection[UUID] | None, *, write: Write) -> list[Batch]:
+    no_open = and_(batches.c.pending == 0, batches.c.processing == 0)
     candidates = select(batches).where(
         batches.c.completed_at.is_(None),
         batches.c.sealed_at.is_not(None),
-        batches.c.pending == 0,
-        batches.c.processing == 0,
+        # What a merge brought after the batch was cancelled here is swept (B2).
+        or_(no_open, batches.c.cancel_requested.is_(True)),
     )
     if batch_ids is not None:
         candidates = candidates.where(batches.c.batch_id.in_(batch_ids))
     candidates = candidates.order_by(batches.c.batch_id).with_for_update()
-    ended: list[UUID] = []
-    for row in connection.execute(candidates).all():
-        batch, counters = batch_rows.batch_of(row), batch_rows.counters_of(row)
-        if may_end(batch, counters):
-            status = computed_status(batch, counters)
-            outbox.store(connection, batch_ended(batch, counters, status=status, now=now))
-            batch_rows.change(
-                connection, batch.batch_id, now=now, status=status.value, completed_at=now, **NO_HOLD
-            )
-            ended.append(batch.batch_id)
+    rows = connection.execute(candidates).all()
+    ended = [row.batch_id for row in rows if _end(connection, row, write)]
     return [batch_rows.batch_of(batch_rows.row_of(connection, batch_id)) for batch_id in ended]
+
+
+def _end(connection: Connection, row: Row[Any], write: Write) -> bool:
+    if batch_rows.counters_of(row).open:
+        _cancel_open(connection, row.batch_id, batch_rows.counters_of(row), write)
+        row = batch_rows.row_of(connection, row.batch_id)
+    batch, counters = batch_rows.batch_of(row), batch_rows.counters_of(row)
+    if not may_end(batch, counters):
+        return False
+    status = computed_status(batch, counters)
+    event = batch_ended(batch, counters, status=status, now=write.now)
+    told = outbox.store(connection, event, created_at=batch.created_at)
+    ended = {"status": status.value, "completed_at": told.ended_at, **NO_HOLD}
+    batch_rows.change(connection, batch.batch_id, now=write.now, **ended)
+    return True
 
 
 def count_old(connection: Connection, older_than: timedelta, *, now: datetime) -> Cleanup:
@@ -108,9 +120,14 @@ def delete_old(connection: Connection, older_than: timedelta, *, now: datetime) 
     chosen = {"ids": packed_ids(ids)}
     are_old = batches.c.batch_id.in_(ids_in("ids"))
     found = _count(connection, are_old, chosen)
-    for table in (records, failures, error_types):
-        connection.execute(delete(table).where(table.c.batch_id.in_(ids_in("ids"))), chosen)
+    delete_batches(connection, ids)
     told = events.c.batch_id.in_(ids_in("ids")) & events.c.delivered_at.is_not(None)
     connection.execute(delete(events).where(told), chosen)
-    connection.execute(delete(batches).where(are_old), chosen)
     return found
+
+
+def delete_batches(connection: Connection, batch_ids: Sequence[UUID]) -> None:
+    """With their records and figures; events stay."""
+    for table in (records, failures, error_types, batches):
+        of_batch = table.c.batch_id.in_(ids_in("ids"))
+        connection.execute(delete(table).where(of_batch), {"ids": packed_ids(batch_ids)})

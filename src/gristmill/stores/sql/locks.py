@@ -24,7 +24,8 @@ _OF_BATCHES = (
 )
 _KEEP = RawStatement(_OF_BATCHES.with_for_update(key_share=True, read=True))
 _TAKE = RawStatement(_OF_BATCHES.with_for_update())
-_SUBMIT = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
+_TOGETHER = select(func.pg_advisory_xact_lock_shared(func.hashtextextended(bindparam("name"), 0)))
+_ONE_BY_ONE = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
 _ALONE = select(func.pg_try_advisory_xact_lock(func.hashtext(bindparam("name"))))
 
 
@@ -57,8 +58,19 @@ def _lock(connection: Connection, statement: RawStatement, batch_ids: Collection
 
 def submit(connection: Connection, batch_id: UUID) -> None:
     """Nobody else adds records to the batch, which is kept, until the transaction ends."""
+    one_by_one(connection, f"submission {batch_id}")
+
+
+def one_by_one(connection: Connection, name: str) -> None:
+    """Nobody else that asks for the name, alone or together, goes on until the transaction ends."""
     if needed(connection):
-        connection.execute(_SUBMIT, {"name": f"submission {batch_id}"})
+        connection.execute(_ONE_BY_ONE, {"name": name})
+
+
+def together(connection: Connection, name: str) -> None:
+    """Nobody that asks for the name alone goes on until the transaction ends."""
+    if needed(connection):
+        connection.execute(_TOGETHER, {"name": name})
 
 
 def is_alone(connection: Connection, name: str) -> bool:

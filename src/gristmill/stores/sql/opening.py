@@ -11,7 +11,7 @@ from gristmill.ports.errors import ConfigurationError, SchemaOutOfDateError
 from gristmill.stores.sql import sqlite
 
 # Every revision in migrations/versions, oldest first. Kept here so that opening need not load Alembic.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
 APPLICATION_ID = 0x47524D4C  # "GRML", in the header of our files.
 

@@ -14,8 +14,36 @@ from gristmill.stores.sql.tables import events
 from gristmill.stores.sql.upserts import insert
 
 
-def store(connection: Connection, event: BatchEnded) -> None:
-    row = {
+def store(connection: Connection, event: BatchEnded, *, created_at: datetime) -> BatchEnded:
+    """The event that is there afterwards: one a round, so an end that is there has been told, or will be.
+
+    ``created_at``: when its batch was created; an end before that is of an earlier one of the same id.
+    """
+    new = insert(events).values(_row_of(event)).or_nothing().returning(events.c.event_id)
+    if connection.execute(new).first() is not None:
+        return event
+    found = event_of(connection.execute(select(events).where(events.c.event_id == event.event_id)).one())
+    if found.ended_at >= created_at:
+        return found
+    replace(connection, event, delivered_at=None)
+    return event
+
+
+def hold(connection: Connection, event_ids: Collection[UUID]) -> None:
+    """Nobody else tells of these events until the transaction ends."""
+    if event_ids:
+        chosen = select(events.c.event_id).where(events.c.event_id.in_(event_ids))
+        connection.execute(chosen.order_by(events.c.event_id).with_for_update())
+
+
+def replace(connection: Connection, event: BatchEnded, *, delivered_at: datetime | None) -> None:
+    """Store the event as another database tells it."""
+    row = _row_of(event) | {"delivered_at": delivered_at}
+    connection.execute(insert(events).values(row).or_update(["event_id"], row))
+
+
+def _row_of(event: BatchEnded) -> dict[str, Any]:
+    return {
         "event_id": event.event_id,
         "batch_id": event.batch_id,
         "ended_at": event.ended_at,
@@ -29,14 +57,12 @@ def store(connection: Connection, event: BatchEnded) -> None:
             "error_message": event.error_message,
         },
     }
-    # One event a round: an end that is there has been told, or will be.
-    connection.execute(insert(events).values(row).or_nothing())
 
 
 def pending(connection: Connection, *, limit: int) -> list[BatchEnded]:
     waiting = select(events).where(events.c.delivered_at.is_(None))
     oldest_first = waiting.order_by(events.c.ended_at, events.c.event_id).limit(limit)
-    return [_event_of(row) for row in connection.execute(oldest_first)]
+    return [event_of(row) for row in connection.execute(oldest_first)]
 
 
 def delivered(connection: Connection, event_ids: Collection[UUID], *, now: datetime) -> None:
@@ -44,7 +70,7 @@ def delivered(connection: Connection, event_ids: Collection[UUID], *, now: datet
     connection.execute(update(events).where(is_pending).values(delivered_at=now))
 
 
-def _event_of(row: Row[Any]) -> BatchEnded:
+def event_of(row: Row[Any]) -> BatchEnded:
     body = row.body
     return BatchEnded(
         event_id=row.event_id,

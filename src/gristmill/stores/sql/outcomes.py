@@ -1,12 +1,14 @@
 """What workers report of the records they hold. Each function runs in one transaction; ``domain.moves`` decides."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, select
 
 from gristmill.domain import moves
+from gristmill.domain.facts import FORGOTTEN_AFTER
 from gristmill.domain.record import Record, RecordStatus, Refusal, Report
 from gristmill.domain.retry import RetryPolicy
 from gristmill.stores.sql import changes, locks, record_store
@@ -40,14 +42,14 @@ def apply_reports(
     missing = {batch_id for (batch_id, _), change in found.items() if change.no is None}
     if (missing & kept) - taken and locks.needed(connection):
         raise UnknownRecordsError((missing & kept) | alone)
-    known = _known_batches(connection, found) & kept
+    known = {batch_id: at for batch_id, at in _known_batches(connection, found).items() if batch_id in kept}
     refused: list[Refusal] = []
     holds = Holds(connection, pause_seconds=policy.snooze_seconds)
     for report in reports:
         claimed = report.record
         change = found[claimed.batch_id, claimed.item_id]
         met = change.after
-        if (met is None and claimed.batch_id not in known) or not moves.meets(met, report):
+        if (met is None and not _may_come(claimed, known)) or not moves.meets(met, report):
             refused.append(Refusal(report=report, met=met))
             continue
         if met is not None and met.claim == claimed.claim:
@@ -61,12 +63,19 @@ def apply_reports(
     return refused
 
 
-def _known_batches(connection: Connection, found: Changes) -> set[UUID]:
-    """Those of the batches of records that are not there which are there themselves."""
+def _known_batches(connection: Connection, found: Changes) -> dict[UUID, datetime]:
+    """Those of the batches of records that are not there which are there themselves, and since when."""
     asked = {batch_id for (batch_id, _), change in found.items() if change.before is None}
     if not asked:
-        return set()
-    return set(connection.scalars(select(batches.c.batch_id).where(batches.c.batch_id.in_(asked))))
+        return {}
+    rows = select(batches.c.batch_id, batches.c.created_at).where(batches.c.batch_id.in_(asked))
+    return {row.batch_id: row.created_at for row in connection.execute(rows)}
+
+
+def _may_come(record: Record, known: Mapping[UUID, datetime]) -> bool:
+    """Whether a record that is not there is one of its batch, not of an earlier one of the same id (B3)."""
+    since = known.get(record.batch_id)
+    return since is not None and record.created_at >= since - FORGOTTEN_AFTER
 
 
 def show_stages(

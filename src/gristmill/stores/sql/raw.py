@@ -26,7 +26,7 @@ class _Compiled:
 
 def _compiled(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect)
-    return _Compiled(str(compiled), tuple(compiled.positiontup), compiled.params)
+    return _Compiled(str(compiled), tuple(compiled.positiontup or ()), compiled.params)
 
 
 class RawStatement:

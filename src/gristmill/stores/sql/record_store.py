@@ -37,6 +37,8 @@ _IS_ITEM = (_OF_BATCH, records.c.item_id.in_(texts_in("item_ids")))
 _IS_ANY_ITEM = (_OF_BATCH, records.c.item_id == func.any(func.array(texts_in("item_ids").scalar_subquery())))
 _OF_ITEMS = RawStatement(select(*COLUMNS).where(*_IS_ITEM), on_postgres=select(*COLUMNS).where(*_IS_ANY_ITEM))
 _ITEM_IDS = RawStatement(select(records.c.item_id).where(*_IS_ANY_ITEM))
+_NUMBERS = select(records.c.no, records.c.item_id)
+_NUMBERS_OF_ITEMS = RawStatement(_NUMBERS.where(*_IS_ITEM), on_postgres=_NUMBERS.where(*_IS_ANY_ITEM))
 _KEYS = select(records.c.no, records.c.item_id, records.c.claim_id, records.c.write_id)
 _KEYS_OF_ITEMS = RawStatement(
     _KEYS.where(*_IS_ITEM),
@@ -79,6 +81,11 @@ def replace(connection: Connection, changed: Iterable[Record]) -> None:
     _REPLACE.execute(connection, [values_of(record) for record in changed])
 
 
+def insert_missing(connection: Connection, missing: Iterable[Record]) -> None:
+    """Store records that are not there, and that nobody else can store meanwhile."""
+    _INSERT_MISSING.execute(connection, [values_of(record) for record in missing])
+
+
 def move(connection: Connection, moved: Iterable[tuple[int, Record]]) -> None:
     """Write all that a move can change of records that are there, given with their keys."""
     _MOVE.execute(connection, [(*state_of(record), key) for key, record in moved])
@@ -111,6 +118,13 @@ def changed_in_bulk(write: Write) -> dict[str, Any]:
 def keys_of_items(connection: Connection, batch_id: UUID, item_ids: Sequence[str]) -> Sequence[Sequence[Any]]:
     """(no, item_id, claim_id, write_id) of those of the items that are there; nobody else changes these meanwhile."""
     return _of_items(_KEYS_OF_ITEMS, connection, batch_id, item_ids)
+
+
+def numbers_of_items(
+    connection: Connection, batch_id: UUID, item_ids: Sequence[str]
+) -> Sequence[Sequence[Any]]:
+    """(no, item_id) of those of the items that are there."""
+    return _of_items(_NUMBERS_OF_ITEMS, connection, batch_id, item_ids)
 
 
 def rows_of_items(connection: Connection, batch_id: UUID, item_ids: Sequence[str]) -> Sequence[Sequence[Any]]:

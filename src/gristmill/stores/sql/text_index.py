@@ -17,7 +17,7 @@ from gristmill.stores.sql.candidates import Candidates, Numbers, Scores
 from gristmill.stores.sql.columns import storable
 from gristmill.stores.sql.raw import BulkInsert, BulkStatement, RawStatement
 from gristmill.stores.sql.tables_documents import hidden_versions, postings, segments
-from gristmill.stores.sql.value_lists import packed_texts, texts_in
+from gristmill.stores.sql.value_lists import numbers_in, packed_numbers, packed_texts, texts_in
 
 K1 = 1.2
 B = 0.75
@@ -39,6 +39,14 @@ _POSTINGS_OF = RawStatement(
         ),
         postings.c.term.in_(texts_in("terms")),
     )
+)
+_SEGMENTS_OF = RawStatement(
+    select(segments.c.no, segments.c.first_chunk_no, segments.c.last_chunk_no).where(
+        segments.c.collection_no == bindparam("collection_no")
+    )
+)
+_POSTINGS_IN = RawStatement(
+    select(postings.c.term, postings.c.data).where(postings.c.segment_no.in_(numbers_in("segments")))
 )
 _HIDDEN_IN = RawStatement(
     select(hidden_versions.c.first_chunk_no, hidden_versions.c.chunks)
@@ -108,6 +116,11 @@ def show(connection: Connection, spans: Sequence[Span]) -> None:
     _delete_hidden(connection, spans)
 
 
+def hide(connection: Connection, spans: Sequence[Span]) -> None:
+    """Stop finding and counting these versions for now."""
+    _insert_hidden(connection, spans, removed=False)
+
+
 def remove(connection: Connection, spans: Sequence[Span]) -> None:
     """Stop finding and counting these versions; merging drops their postings later."""
     _delete_hidden(connection, spans)
@@ -129,6 +142,27 @@ def find(
         data[term].append(packed)
     lists = [np.frombuffer(b"".join(data[term]), POSTING) for term in terms if term in data]
     return _ranked(lists, np.array(hidden, np.int64).reshape(-1, 2), statistics)
+
+
+def tokens_of(connection: Connection, spans: Sequence[Span]) -> dict[int, list[str]]:
+    """The tokens of the chunks of some versions by their number, each as often as it occurs, in no order.
+
+    Reads whole segments: as many tokens as were staged together with the versions, or merged with them since.
+    """
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for collection_no in {span.collection_no for span in spans}:
+        mine = [(each.first_chunk_no, each.chunks) for each in spans if each.collection_no == collection_no]
+        ranges = np.array(sorted(mine), np.int64).reshape(-1, 2)
+        around = [
+            number
+            for number, first, last in _SEGMENTS_OF.execute(connection, {"collection_no": collection_no})
+            if any(first < start + count and last >= start for start, count in mine)
+        ]
+        for term, packed in _POSTINGS_IN.execute(connection, {"segments": packed_numbers(around)}):
+            entries = np.frombuffer(packed, POSTING)
+            for entry in entries[inside(entries["chunk"], ranges)]:
+                found[int(entry["chunk"])] += [term] * int(entry["frequency"])
+    return found
 
 
 def inside(numbers: Numbers, spans: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -11,6 +11,10 @@ from sqlalchemy.exc import DBAPIError
 _T = TypeVar("_T")
 
 
+class CrossedError(Exception):
+    """Another transaction came between two steps of this one, which is undone and run again."""
+
+
 class Access(Protocol):
     """How one kind of SQL database is reached; ``patience_seconds``: how long others in the way are waited out."""
 
@@ -54,8 +58,9 @@ class Transaction(Generic[_T]):
         while True:
             try:
                 return self._once()
-            except DBAPIError as error:
-                if not self._access.is_busy(error) or self._cancelled or time.monotonic() > deadline:
+            except (DBAPIError, CrossedError) as error:
+                again = isinstance(error, CrossedError) or self._access.is_busy(error)
+                if not again or self._cancelled or time.monotonic() > deadline:
                     raise
 
     def _once(self) -> _T:

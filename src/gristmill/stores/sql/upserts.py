@@ -24,9 +24,12 @@ class Insert(sqlite.Insert):
         """Rows that are there stay as they are."""
         return self.ext(_DoNothing())
 
-    def or_update(self, key: Sequence[str], changes: Mapping[str, Any]) -> Self:
-        """Rows that are there under the same key are changed; ``excluded`` is the row that was to be inserted."""
-        return self.ext(_DoUpdate(key, None, changes, None))
+    def or_update(self, key: Sequence[str], changes: Mapping[str, Any], *, only: Any = None) -> Self:
+        """Rows that are there under the same key are changed; ``excluded`` is the row that was to be inserted.
+
+        ``only``: those for which the condition holds, the others stay as they are.
+        """
+        return self.ext(_DoUpdate(key, None, changes, only))
 
 
 def insert(table: Any) -> Insert:

@@ -1,0 +1,130 @@
+"""The replication port on SQL: each method is one transaction."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import Connection
+
+from gristmill.ports.clock import Clock
+from gristmill.ports.replication import Acting, Identity, Merged, Owed, OwedPage, SetAside, Standing
+from gristmill.ports.rows import Row
+from gristmill.stores.sql import journal, locks, merging, owing, replica_row
+from gristmill.stores.sql.connections import Connections
+from gristmill.stores.sql.record_store import DrawWrite
+
+
+class SqlReplication:
+    """``paired``: whether this process knows of another database; then it marks what it changes at once."""
+
+    def __init__(self, connections: Connections, *, clock: Clock, draw: DrawWrite) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._draw = draw
+        self.paired = False
+
+    def finish(self, connection: Connection) -> None:
+        """End the work of a transaction that writes."""
+        if self.paired:
+            journal.capture(connection, self._draw)
+
+    async def look(self) -> None:
+        """Find whether the database was paired with another one."""
+        found = await self._connections.run_read(replica_row.find)
+        self.paired |= found is not None and found.paired
+
+    # -- standing ------------------------------------------------------------------------------------
+
+    async def standing(self) -> Standing:
+        found = await self._connections.run_read(replica_row.find)
+        if found is None:
+            found = await self._connections.run_write(replica_row.made)
+        self.paired |= found.paired
+        return found.standing
+
+    async def touch(self) -> None:
+        await self._connections.run_write(replica_row.rewrite)
+
+    async def set_acting(self, acting: Acting) -> Acting:
+        return await self._connections.run_write(partial(replica_row.set_acting, acting=acting))
+
+    async def reincarnate(self) -> Identity:
+        return await self._connections.run_write(replica_row.reincarnate)
+
+    # -- what is owed --------------------------------------------------------------------------------
+
+    async def owed(self, *, limit: int, since: int = 0, after: str | None = None) -> OwedPage:
+        def find(connection: Connection) -> OwedPage | None:
+            found = replica_row.find(connection)
+            if found is None or journal.is_left(connection):
+                return None
+            return owing.page(connection, found.standing, limit=limit, since=since, after=after)
+
+        while (page := await self._connections.run_read(find)) is None:
+            await self._capture()
+        return page
+
+    async def _capture(self) -> None:
+        """Mark what processes that know of no other database changed."""
+
+        def capture(connection: Connection) -> None:
+            replica_row.made(connection)
+            journal.capture(connection, self._draw, of_others=True)
+
+        await self._connections.run_write(capture)
+
+    async def settle(self, rows: Sequence[Row], *, peer: Identity) -> int:
+        def settle(connection: Connection) -> int:
+            locks.together(connection, owing.SETTLING)
+            if not replica_row.knows(connection, peer):
+                return 0
+            settled = owing.settle(connection, rows)
+            replica_row.hear_of(connection, peer)
+            return settled
+
+        return await self._connections.run_write(settle)
+
+    async def set_aside(self, refused: Sequence[SetAside]) -> int:
+        return await self._connections.run_write(partial(owing.set_aside, refused=refused))
+
+    async def list_set_aside(self, *, limit: int) -> Sequence[SetAside]:
+        return await self._connections.run_read(partial(owing.list_set_aside, limit=limit))
+
+    async def count_owed(self) -> Owed:
+        def count(connection: Connection) -> Owed | None:
+            return None if journal.is_left(connection) else owing.count(connection)
+
+        while (found := await self._connections.run_read(count)) is None:
+            await self._capture()
+        return found
+
+    async def distrust(self, peer: Identity) -> int:
+        marked = await self._connections.run_write(partial(owing.distrust, peer=peer, draw=self._draw))
+        self.paired = True
+        return marked
+
+    # -- merging -------------------------------------------------------------------------------------
+
+    async def merge(
+        self, rows: Sequence[Row], *, source: Identity, expects: Identity | None = None
+    ) -> Merged:
+        def merge(connection: Connection) -> Merged:
+            merging.hold(connection, rows)
+            standing = replica_row.made(connection).standing
+            if expects is not None and not standing.identity.continues(expects):
+                return Merged(standing, [], expected=False)
+            # Facts are merged: those that follow from what was written here must be there.
+            journal.capture(connection, self._draw, of_others=True)
+            merges = merging.merge(connection, rows)
+            journal.forget_changed(connection)
+            if rows:
+                replica_row.draw(connection)
+            replica_row.hear_of(connection, source)
+            return Merged(replica_row.made(connection).standing, merges)
+
+        return await self._connections.run_write(merge)
+
+    async def purge(self, older_than: timedelta) -> int:
+        return await self._connections.run_write(
+            lambda connection: owing.purge(connection, older_than, now=self._clock.now())
+        )
