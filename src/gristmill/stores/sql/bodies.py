@@ -14,7 +14,7 @@ from gristmill.domain.facts import BatchFacts, EndFact
 from gristmill.domain.record import Record
 from gristmill.ports.rows import Body, ChunksRow, Kind, VectorRow, WorkerRow, row_of
 from gristmill.stores.sql import collection_rows, fact_rows, record_store, text_index
-from gristmill.stores.sql.fact_rows import StagedFact
+from gristmill.stores.sql.fact_rows import Fact, StagedFact
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.rows import COLUMNS, record_of
 from gristmill.stores.sql.tables import records
@@ -71,9 +71,16 @@ def version_place(document_id: UUID, version: str) -> str:
     return f"{document_id.hex}:{version}"
 
 
-def find(connection: Connection, kind: Kind, places: Sequence[str]) -> dict[str, Body]:
-    """Those of the rows that are there, as they are, by place."""
-    return _FINDERS[kind](connection, places)
+def find(
+    connection: Connection, kind: Kind, places: Sequence[str], facts: Mapping[str, Fact] | None = None
+) -> dict[str, Body]:
+    """Those of the rows that are there, as they are, by place; of a kind that has facts, with these or those kept."""
+    if kind in _FINDERS:
+        return _FINDERS[kind](connection, places)
+    facts = fact_rows.find_all(connection, kind, places) if facts is None else facts
+    if kind is Kind.CHUNKS:
+        return _with_chunks(connection, facts)
+    return {place: fact for place, fact in facts.items() if not isinstance(fact, StagedFact)}
 
 
 def tokens(connection: Connection, kind: Kind, places: Sequence[str]) -> dict[str, str]:
@@ -163,14 +170,6 @@ def _number(connection: Connection, query: Select[tuple[int]]) -> str | None:
 # -- finding -----------------------------------------------------------------------------------------
 
 
-def _facts(kind: Kind) -> Callable[[Connection, Sequence[str]], dict[str, Body]]:
-    def find_facts(connection: Connection, places: Sequence[str]) -> dict[str, Body]:
-        found = fact_rows.find_all(connection, kind, places)
-        return {place: fact for place, fact in found.items() if not isinstance(fact, StagedFact)}
-
-    return find_facts
-
-
 def _find_records(connection: Connection, places: Sequence[str]) -> dict[str, Body]:
     rows = _RECORDS.execute(connection, {"numbers": _numbers(places)})
     return {str(row[0]): record_of(row) for row in rows}
@@ -190,9 +189,8 @@ def _find_vectors(connection: Connection, places: Sequence[str]) -> dict[str, Bo
     return found
 
 
-def _find_chunks(connection: Connection, places: Sequence[str]) -> dict[str, Body]:
-    staged = fact_rows.find_all(connection, Kind.CHUNKS, places)
-    rows = [row for row in versions_of(connection, places) if _place_of_row(row) in staged]
+def _with_chunks(connection: Connection, staged: Mapping[str, Fact]) -> dict[str, Body]:
+    rows = versions_of(connection, list(staged))
     spans = [Span(row.collection_no, row.first_chunk_no, row.chunks) for row in rows]
     tokens = text_index.tokens_of(connection, spans)
     contents: defaultdict[tuple[int, str], list[Chunk]] = defaultdict(list)
@@ -257,12 +255,7 @@ def _numbers(places: Iterable[str]) -> str:
 
 
 _FINDERS: Mapping[Kind, Callable[[Connection, Sequence[str]], dict[str, Body]]] = {
-    Kind.WORKER: _facts(Kind.WORKER),
     Kind.COLLECTION: _find_collections,
     Kind.VECTOR: _find_vectors,
-    Kind.CHUNKS: _find_chunks,
-    Kind.DOCUMENT: _facts(Kind.DOCUMENT),
-    Kind.BATCH: _facts(Kind.BATCH),
     Kind.RECORD: _find_records,
-    Kind.END: _facts(Kind.END),
 }

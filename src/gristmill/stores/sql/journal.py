@@ -27,7 +27,7 @@ from gristmill.ports.rows import Kind
 from gristmill.stores.sql import fact_rows, locks, mark_rows, replica_row
 from gristmill.stores.sql.columns import instant
 from gristmill.stores.sql.fact_rows import Fact
-from gristmill.stores.sql.next_facts import NEXT_FACTS
+from gristmill.stores.sql.next_facts import NEXT_FACTS, drawing
 from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables_replication import changed, marks
@@ -90,10 +90,16 @@ def capture(connection: Connection, draw: DrawWrite, *, of_others: bool = False)
 def _capture(
     connection: Connection, kind: Kind, places: Sequence[str], draw: DrawWrite, sequence: int
 ) -> None:
+    changed = refresh(connection, kind, places, draw)
+    mark_rows.mark(connection, kind, changed, sequence=sequence, now=draw().now)
+
+
+def refresh(connection: Connection, kind: Kind, places: Sequence[str], draw: DrawWrite) -> list[str]:
+    """Bring the facts in line with their rows; returns the places of those that changed."""
     found = fact_rows.find_all(connection, kind, places)
     changes: list[tuple[str, Fact | None, Fact]] = []
     gone: list[str] = []
-    for place, after in NEXT_FACTS[kind](connection, places, found, draw).items():
+    for place, after in NEXT_FACTS[kind](connection, places, found, drawing(connection, draw)).items():
         before = found.get(place)
         if after is None:
             gone.append(place)
@@ -101,7 +107,7 @@ def _capture(
             changes.append((place, before, after))
     mark_rows.forget(connection, kind, gone)
     fact_rows.store_all(connection, kind, changes)
-    mark_rows.mark(connection, kind, [each[0] for each in changes], sequence=sequence, now=draw().now)
+    return [place for place, _, _ in changes]
 
 
 def forget_changed(connection: Connection) -> None:

@@ -26,6 +26,7 @@ from gristmill.stores.sql import (
     collection_rows,
     documents_write,
     fact_rows,
+    journal,
     leases,
     locks,
     merging_batches,
@@ -33,6 +34,7 @@ from gristmill.stores.sql import (
     merging_versions,
     outbox,
 )
+from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables_documents import collections
 
 
@@ -59,6 +61,26 @@ def hold(connection: Connection, rows: Sequence[Row]) -> None:
     ends = [row.body.event for row in rows if isinstance(row.body, EndFact)]
     locks.take(connection, batch_ids | {event.batch_id for event in ends})
     outbox.hold(connection, [event.event_id for event in ends])
+
+
+def refresh(connection: Connection, rows: Sequence[Row], draw: DrawWrite) -> None:
+    """Bring the facts that the rows meet in line with what is here, where nobody notes what changes."""
+    places: defaultdict[Kind, set[str]] = defaultdict(set)
+    for row in rows:
+        match row.body:
+            case Record(batch_id=batch_id, worker=worker):
+                places[Kind.BATCH].add(batch_id.hex)
+                places[Kind.WORKER] |= set() if worker is None else {worker}
+            case ChunksRow(content=content):
+                places[Kind.CHUNKS].add(bodies.place_of(row.body))
+                places[Kind.DOCUMENT].add(content.document_id.hex)
+            case EndFact(event=event):
+                places[Kind.BATCH].add(event.batch_id.hex)
+                places[Kind.END].add(event.event_id.hex)
+            case WorkerRow() | DocumentFacts() | BatchFacts():
+                places[row.kind].add(bodies.place_of(row.body))
+    for kind in sorted(places):
+        journal.refresh(connection, kind, sorted(places[kind]), draw)
 
 
 def _merge_records(connection: Connection, rows: Sequence[Row]) -> list[Merge]:

@@ -5,7 +5,7 @@ where the row says nothing new, and None where they are not needed any more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -46,13 +46,24 @@ _DOCUMENTS = (
 _VERSIONS = select(document_versions).where(document_versions.c.document_no.in_(numbers_in("numbers")))
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where write ids come from, and the stamps of edits and deletions, each above all that the row has seen."""
+
+    write: DrawWrite
+    stamp: Callable[[DocumentFacts, Write], int]
+
+
+_NextFacts = Callable[[Connection, Sequence[str], Mapping[str, Fact], Source], dict[str, Fact | None]]
+
+
 def _worker_facts(
-    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], draw: DrawWrite
+    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], source: Source
 ) -> dict[str, Fact | None]:
     rows = connection.execute(select(workers).where(workers.c.worker_id.in_(places)))
     here = {row.worker_id: Worker(**row._mapping) for row in rows}  # noqa: SLF001 (SQLAlchemy's public name for it)
     return {
-        place: _worker(cast("WorkerRow | None", found.get(place)), here.get(place), draw())
+        place: _worker(cast("WorkerRow | None", found.get(place)), here.get(place), source.write())
         for place in places
     }
 
@@ -68,12 +79,12 @@ def _worker(before: WorkerRow | None, worker: Worker | None, write: Write) -> Wo
 
 
 def _batch_facts(
-    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], draw: DrawWrite
+    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], source: Source
 ) -> dict[str, Fact | None]:
     ids = packed_ids(UUID(place) for place in places)
     rows = {row.batch_id.hex: row for row in connection.execute(_BATCHES, {"ids": ids})}
     return {
-        place: _batch(cast("BatchFacts | None", found.get(place)), rows.get(place), draw())
+        place: _batch(cast("BatchFacts | None", found.get(place)), rows.get(place), source.write())
         for place in places
     }
 
@@ -142,7 +153,7 @@ def _decided(facts: BatchFacts, row: Row[Any], write: Write) -> BatchFacts:
 
 
 def _end_facts(
-    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], draw: DrawWrite
+    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], source: Source
 ) -> dict[str, Fact | None]:
     rows = connection.execute(_EVENTS, {"ids": packed_ids(UUID(place) for place in places)}).all()
     of_batches = fact_rows.find_all(connection, Kind.BATCH, {row.batch_id.hex for row in rows})
@@ -152,7 +163,7 @@ def _end_facts(
     for row in rows:
         place = row.event_id.hex
         batch = cast("BatchFacts | None", of_batches.get(row.batch_id.hex))
-        facts[place] = _end(cast("EndFact | None", found.get(place)), row, batch, draw())
+        facts[place] = _end(cast("EndFact | None", found.get(place)), row, batch, source.write())
     return facts
 
 
@@ -165,7 +176,7 @@ def _end(before: EndFact | None, row: Row[Any], batch: BatchFacts | None, write:
 
 
 def _staged_facts(
-    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], draw: DrawWrite
+    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], source: Source
 ) -> dict[str, Fact | None]:
     rows = {
         f"{row.document_id.hex}:{row.version}": row
@@ -174,7 +185,7 @@ def _staged_facts(
         )
     }
     return {
-        place: _staged_fact(cast("StagedFact | None", found.get(place)), rows.get(place), draw())
+        place: _staged_fact(cast("StagedFact | None", found.get(place)), rows.get(place), source.write())
         for place in places
     }
 
@@ -190,7 +201,7 @@ def _staged_fact(before: StagedFact | None, row: Any, write: Write) -> StagedFac
 
 
 def _document_facts(
-    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], draw: DrawWrite
+    connection: Connection, places: Sequence[str], found: Mapping[str, Fact], source: Source
 ) -> dict[str, Fact | None]:
     ids = packed_ids(UUID(place) for place in places)
     rows = {row.document_id.hex: row for row in connection.execute(_DOCUMENTS, {"ids": ids})}
@@ -200,22 +211,22 @@ def _document_facts(
     }
     facts: dict[str, Fact | None] = {}
     for place in places:
-        before, row, write = cast("DocumentFacts | None", found.get(place)), rows.get(place), draw()
+        before, row, write = cast("DocumentFacts | None", found.get(place)), rows.get(place), source.write()
         if row is not None:
-            facts[place] = _document(connection, before, row, versions, write)
+            facts[place] = _document(before, row, versions, write, source)
         elif before is not None and (before.wanted or before.live):
-            facts[place] = before.delete(stamp=_next_stamp(connection, before, write))
+            facts[place] = before.delete(stamp=source.stamp(before, write))
         else:
             facts[place] = before
     return facts
 
 
 def _document(
-    connection: Connection,
     before: DocumentFacts | None,
     row: Row[Any],
     versions: Mapping[tuple[int, str], Row[Any]],
     write: Write,
+    source: Source,
 ) -> DocumentFacts:
     facts = before or DocumentFacts(row.document_id, row.collection, row.source)
     wanted = versions.get((row.no, row.wanted_version))
@@ -228,9 +239,10 @@ def _document(
     shows_wanted = row.live_version == row.wanted_version and live.restaged is None
     if shows_wanted and (facts.live is None or facts.live.ordinal != facts.wanted.ordinal):
         return facts.published(write_id=write.write_id, now=row.updated_at)
-    if facts.live is not None and facts.live.shown_at != row.updated_at:
-        stamp = _next_stamp(connection, facts, write)
-        return facts.edit(live.metadata, stamp=stamp, write_id=write.write_id, now=row.updated_at)
+    shown = facts.live
+    if shown is not None and (shown.shown_at != row.updated_at or shown.metadata != live.metadata):
+        edited = source.stamp(facts, write)
+        return facts.edit(live.metadata, stamp=edited, write_id=write.write_id, now=row.updated_at)
     return facts
 
 
@@ -249,16 +261,23 @@ def _pointer(version: Row[Any], row: Row[Any], write: Write) -> Pointer:
     )
 
 
-def _next_stamp(connection: Connection, facts: DocumentFacts, write: Write) -> int:
-    """Above all that this database knows of, stagings included."""
-    at_least = facts.next_stamp(instant(write.now))
-    return collection_rows.draw(connection, "ordinals", 1, at_least=at_least).start
+def drawing(connection: Connection, draw: DrawWrite) -> Source:
+    """Of facts that are kept: their stamps are above all that this database knows of, stagings included."""
+
+    def stamp(facts: DocumentFacts, write: Write) -> int:
+        at_least = facts.next_stamp(instant(write.now))
+        return collection_rows.draw(connection, "ordinals", 1, at_least=at_least).start
+
+    return Source(draw, stamp)
 
 
-NextFacts = Callable[[Connection, Sequence[str], Mapping[str, Fact], DrawWrite], dict[str, Fact | None]]
+def made_up(draw: DrawWrite) -> Source:
+    """Of facts that are only shown."""
+    return Source(draw, lambda facts, write: facts.next_stamp(instant(write.now)))
+
 
 # In the order in which they build on each other. Given: places, and the facts that are there.
-NEXT_FACTS: dict[Kind, NextFacts] = {
+NEXT_FACTS: dict[Kind, _NextFacts] = {
     Kind.WORKER: _worker_facts,
     Kind.CHUNKS: _staged_facts,
     Kind.DOCUMENT: _document_facts,

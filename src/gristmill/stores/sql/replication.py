@@ -1,17 +1,20 @@
 """The replication port on SQL: each method is one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from gristmill.ports.clock import Clock
-from gristmill.ports.replication import Acting, Identity, Merged, Owed, OwedPage, SetAside, Standing
+from gristmill.ports.replication import Acting, Identity, Merged, Owed, OwedPage, RowPage, SetAside, Standing
 from gristmill.ports.rows import Row
-from gristmill.stores.sql import journal, locks, merging, owing, replica_row
+from gristmill.stores.sql import journal, listing_rows, locks, merging, owing, replica_row
 from gristmill.stores.sql.connections import Connections
 from gristmill.stores.sql.record_store import DrawWrite
+
+_T = TypeVar("_T")
 
 
 class SqlReplication:
@@ -54,24 +57,27 @@ class SqlReplication:
     # -- what is owed --------------------------------------------------------------------------------
 
     async def owed(self, *, limit: int, since: int = 0, after: str | None = None) -> OwedPage:
-        def find(connection: Connection) -> OwedPage | None:
-            found = replica_row.find(connection)
-            if found is None or journal.is_left(connection):
-                return None
-            return owing.page(connection, found.standing, limit=limit, since=since, after=after)
+        def find(connection: Connection) -> OwedPage:
+            standing = replica_row.made(connection).standing
+            return owing.page(connection, standing, limit=limit, since=since, after=after)
 
-        while (page := await self._connections.run_read(find)) is None:
-            await self._capture()
-        return page
+        return await self._read(find)
 
-    async def _capture(self) -> None:
-        """Mark what processes that know of no other database changed."""
+    async def _read(self, work: Callable[[Connection], _T]) -> _T:
+        """Run ``work`` over marks and facts that say all that was changed, whoever changed it."""
+
+        def look(connection: Connection) -> list[_T]:
+            if replica_row.find(connection) is None or journal.is_left(connection):
+                return []
+            return [work(connection)]
 
         def capture(connection: Connection) -> None:
             replica_row.made(connection)
             journal.capture(connection, self._draw, of_others=True)
 
-        await self._connections.run_write(capture)
+        while not (found := await self._connections.run_read(look)):
+            await self._connections.run_write(capture)
+        return found[0]
 
     async def settle(self, rows: Sequence[Row], *, peer: Identity) -> int:
         def settle(connection: Connection) -> int:
@@ -91,12 +97,7 @@ class SqlReplication:
         return await self._connections.run_read(partial(owing.list_set_aside, limit=limit))
 
     async def count_owed(self) -> Owed:
-        def count(connection: Connection) -> Owed | None:
-            return None if journal.is_left(connection) else owing.count(connection)
-
-        while (found := await self._connections.run_read(count)) is None:
-            await self._capture()
-        return found
+        return await self._read(owing.count)
 
     async def distrust(self, peer: Identity) -> int:
         marked = await self._connections.run_write(partial(owing.distrust, peer=peer, draw=self._draw))
@@ -115,6 +116,8 @@ class SqlReplication:
                 return Merged(standing, [], expected=False)
             # Facts are merged: those that follow from what was written here must be there.
             journal.capture(connection, self._draw, of_others=True)
+            if not replica_row.made(connection).paired:
+                merging.refresh(connection, rows, self._draw)
             merges = merging.merge(connection, rows)
             journal.forget_changed(connection)
             if rows:
@@ -123,6 +126,16 @@ class SqlReplication:
             return Merged(replica_row.made(connection).standing, merges)
 
         return await self._connections.run_write(merge)
+
+    # -- comparing and copying -----------------------------------------------------------------------
+
+    async def rows(self, *, limit: int, after: str | None = None) -> RowPage:
+        return await self._read(partial(listing_rows.page, limit=limit, after=after, draw=self._draw))
+
+    async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
+        return await self._read(partial(listing_rows.find, rows=rows, draw=self._draw))
+
+    # -- tombstones ----------------------------------------------------------------------------------
 
     async def purge(self, older_than: timedelta) -> int:
         return await self._connections.run_write(

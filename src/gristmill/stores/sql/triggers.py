@@ -1,10 +1,10 @@
 """The triggers that note which rows a transaction changes; made when a database is first paired with another one."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection
+from sqlalchemy import BigInteger, Connection, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -161,3 +161,20 @@ def note_everything(connection: Connection, *, kinds: Container[Kind] = tuple(Ki
             connection.exec_driver_sql(
                 f"INSERT INTO changed (xact, kind, place) SELECT {xact}, {noted.kind:d}, {place} FROM {noted.table}"
             )
+    # Facts that came by a merge, and whose rows went again before anybody noted it.
+    connection.exec_driver_sql(
+        f"INSERT INTO changed (xact, kind, place) SELECT {xact}, kind, place FROM facts WHERE kind > 0 "
+        "ON CONFLICT DO NOTHING"
+    )
+
+
+def places(connection: Connection, kind: Kind, *, after: str, most: int) -> Sequence[str]:
+    """Where rows of the kind are, or facts of it, in order."""
+    (noted,) = (each for each in _NOTED if each.kind is kind)
+    place = noted.place_of(noted.table, postgres=locks.needed(connection))
+    union = text(
+        f"SELECT place FROM (SELECT {place} AS place FROM {noted.table} "
+        "UNION SELECT place FROM facts WHERE kind = :kind) AS here "
+        "WHERE place > :after ORDER BY place LIMIT :most"
+    )
+    return connection.scalars(union, {"kind": int(kind), "after": after, "most": most}).all()
