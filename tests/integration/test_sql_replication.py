@@ -95,6 +95,24 @@ async def test_database_with_data_that_was_never_paired_is_told_from_an_empty_on
         assert (await ours.replication.standing()).identity.sequence > 0
 
 
+async def test_copy_made_again_undoes_nothing_that_was_done_alone_since(
+    attach: Opener, other: MemoryDatabase, clock: ManualClock
+):
+    async with attach() as ours:
+        batch_id = await batches.submit(other, "a")
+        await documents.open_papers(other)
+        await steps.show(other, steps.OLD)
+        await steps.merge(ours, *await steps.everything(other))
+        clock.advance(1)
+        await ours.batches.seal_batch(batch_id)
+        await ours.batches.renew_lease(builders.worker("w1", clock.now()))
+        await steps.show(ours, steps.NEW)
+        await steps.merge(ours, *await steps.everything(other))
+        assert (await ours.batches.get_batch(batch_id)).sealed_at == clock.now()
+        assert await documents.near(ours) == {"new one"}
+        assert len(await ours.batches.list_workers()) == 1
+
+
 async def test_processes_side_by_side_owe_all_that_they_changed(
     attach: Opener, other: MemoryDatabase, clock: ManualClock
 ):

@@ -2,6 +2,7 @@
 
 from tests.mutants.defect import Defect
 from tests.mutants.failover_defects import FAILOVER_DEFECTS
+from tests.mutants.replication_defects import REPLICATION_DEFECTS
 from tests.mutants.server_defects import SERVER_DEFECTS
 
 
@@ -70,13 +71,13 @@ SQL_DEFECTS = (
     _batches(
         "late outcomes accepted",
         "outcomes.py",
-        "if (met is None and claimed.batch_id not in known) or not moves.meets(met, report):",
-        "if met is None and claimed.batch_id not in known:",
+        "if (met is None and not _may_come(claimed, known)) or not moves.meets(met, report):",
+        "if met is None and not _may_come(claimed, known):",
     ),
     _batches(
         "outcomes of deleted batches stored",
         "outcomes.py",
-        "if (met is None and claimed.batch_id not in known) or not moves.meets(met, report):",
+        "if (met is None and not _may_come(claimed, known)) or not moves.meets(met, report):",
         "if not moves.meets(met, report):",
     ),
     _batches("refusals not said", "outcomes.py", "refused.append(Refusal(report=report, met=met))", "pass"),
@@ -99,9 +100,7 @@ SQL_DEFECTS = (
         "if stored is not None and stored > renewed_at:",
         "if False:",
     ),
-    _batches(
-        "worker not forgotten", "leases.py", "    connection.execute(delete(workers).where(is_worker))\n", ""
-    ),
+    _batches("worker not forgotten", "leases.py", "    forget(connection, worker_id)\n", ""),
     # Submission
     _batches(
         "sealed batch takes new items", "submission.py", "if batch.sealed_at is not None:", "if batch.ended:"
@@ -138,12 +137,14 @@ SQL_DEFECTS = (
         ".where(records.c.batch_id == batch_id, is_open)",
         ".where(is_open)",
     ),
-    _batches("ends without its declared records", "endings.py", "if may_end(batch, counters):", "if True:"),
+    _batches(
+        "ends without its declared records", "endings.py", "if not may_end(batch, counters):", "if False:"
+    ),
     _batches(
         "cleanup takes running batches",
         "endings.py",
-        "for table in (records, failures, error_types):",
-        "for table in (failures, error_types):",
+        "for table in (records, failures, error_types, batches):",
+        "for table in (failures, error_types, batches):",
     ),
     _batches(
         "retry takes permanent failures",
@@ -189,7 +190,7 @@ SQL_DEFECTS = (
     _documents(
         "published without vectors",
         "documents_publish.py",
-        "incomplete = _waiting_for_vectors(connection, ours)",
+        "incomplete = _incomplete(connection, ours)",
         "incomplete: set[int] = set()",
     ),
     _documents(
@@ -223,14 +224,14 @@ SQL_DEFECTS = (
     _documents(
         "attributes of the old version",
         "documents_publish.py",
-        "def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:\n",
-        "def _replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:\n"
+        "def replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:\n",
+        "def replace_attributes(connection: Connection, metadata: Mapping[int, Mapping[str, object]]) -> None:\n"
         "    metadata = {}\n",
     ),
     _documents(
         "delete leaves counts",
         "documents_publish.py",
-        "_count(changes[version.collection_no], version, documents=-1, sign=-1)",
+        "count(changes[version.collection_no], version, documents=-1, sign=-1)",
         "pass",
     ),
     _documents(
@@ -280,8 +281,8 @@ SQL_DEFECTS = (
     _batches(
         "end without its event",
         "endings.py",
-        "outbox.store(connection, batch_ended(batch, counters, status=status, now=now))",
-        "pass",
+        "told = outbox.store(connection, event, created_at=batch.created_at)",
+        "told = event",
     ),
     _batches(
         "delivered events told again",
@@ -293,4 +294,4 @@ SQL_DEFECTS = (
     _batches("retry keeps the hold", "reopening.py", "            **NO_HOLD,\n", ""),
 )
 
-DEFECTS = SQL_DEFECTS + FAILOVER_DEFECTS + SERVER_DEFECTS
+DEFECTS = SQL_DEFECTS + REPLICATION_DEFECTS + FAILOVER_DEFECTS + SERVER_DEFECTS

@@ -24,6 +24,10 @@ SUITES = {
         "tests/integration/test_failover.py",
         "tests/unit/test_merging.py",
     ],
+    "sql replication": [
+        "tests/contract/test_sqlite_replication.py",
+        "tests/integration/test_sql_replication.py",
+    ],
     "postgres at once": [
         "tests/integration/test_postgres_plans.py",
         "tests/integration/test_postgres_concurrency.py",

@@ -30,8 +30,8 @@ POSTGRES_DEFECTS = (
         "two submit to one batch at once",
         "at once",
         "locks.py",
-        "        connection.execute(_SUBMIT,",
-        "        print(_SUBMIT,",
+        "        connection.execute(_ONE_BY_ONE,",
+        "        print(_ONE_BY_ONE,",
     ),
     _postgres(
         "first records by a sort of all",

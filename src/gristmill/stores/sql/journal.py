@@ -15,12 +15,15 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
+    and_,
     bindparam,
     delete,
+    literal,
+    not_,
     null,
     or_,
     select,
-    true,
+    tuple_,
 )
 
 from gristmill.ports.rows import Kind
@@ -43,36 +46,67 @@ MARKED = (
 _OF_FACTS = or_(*(changed.c.kind == int(kind) for kind in NEXT_FACTS))
 
 
-class _Noted:
-    """The statements over what one transaction noted, or over all that can be seen."""
+# Of what others left, so much at a time: facts are found one by one.
+_MOST_FACTS = 2_000
+_MOST_OTHERS = 100_000
 
-    def __init__(self, scope: ColumnElement[bool]) -> None:
-        others = delete(changed).where(scope, ~_OF_FACTS)
-        gone = others.returning(changed.c.kind, changed.c.place).cte("gone")
-        self.kinds = RawStatement(select(changed.c.kind).where(scope).distinct())
+
+class _Noted:
+    """The statements over noted rows that have facts, and over the others."""
+
+    def __init__(self, of_facts: ColumnElement[bool], others: ColumnElement[bool]) -> None:
+        gone = delete(changed).where(others).returning(changed.c.kind, changed.c.place).cte("gone")
+        self.kinds = RawStatement(select(changed.c.kind).where(or_(of_facts, others)).distinct())
         self.take_facts = RawStatement(
-            delete(changed).where(scope, _OF_FACTS).returning(changed.c.kind, changed.c.place)
+            delete(changed).where(of_facts).returning(changed.c.kind, changed.c.place)
         )
         self.mark_others = RawStatement(
-            _marking(select(changed.c.kind, changed.c.place, *MARKED).where(scope, ~_OF_FACTS)),
+            _marking(select(changed.c.kind, changed.c.place, *MARKED).where(others)),
             on_postgres=_marking(select(gone.c.kind, gone.c.place, *MARKED).distinct()),
         )
-        # PostgreSQL has taken them with their marks: others may have come since.
-        self.forget_others = RawStatement(others)
-        self.forget = RawStatement(delete(changed).where(scope))
+        # PostgreSQL has taken them with their marks: more may have come since.
+        self.forget_others = RawStatement(delete(changed).where(others))
 
 
 def _marking(rows: Select[Any]) -> Insert:
     return insert(marks).from_select(mark_rows.NAMES, rows).or_update(["kind", "place"], mark_rows.AGAIN)
 
 
-_MINE = _Noted(changed.c.xact == ThisTransaction())
-_ALL = _Noted(true())
+def _first(condition: ColumnElement[bool], most: int) -> ColumnElement[bool]:
+    key = (changed.c.xact, changed.c.kind, changed.c.place)
+    in_order = select(*key).where(condition).order_by(*key).limit(literal(most))
+    return tuple_(*key).in_(in_order)
 
 
-def capture(connection: Connection, draw: DrawWrite, *, of_others: bool = False) -> None:
-    """Mark what the transaction changed; with ``of_others`` also what was left by those that did not look."""
-    noted = _ALL if of_others else _MINE
+_OF_THIS = changed.c.xact == ThisTransaction()
+_MINE = _Noted(and_(_OF_THIS, _OF_FACTS), and_(_OF_THIS, not_(_OF_FACTS)))
+_LEFT = _Noted(_first(_OF_FACTS, _MOST_FACTS), _first(not_(_OF_FACTS), _MOST_OTHERS))
+_FORGET = RawStatement(delete(changed).where(_OF_THIS))
+_ANY_LEFT = RawStatement(select(changed.c.kind).limit(1))
+
+
+def capture(connection: Connection, draw: DrawWrite) -> None:
+    """Mark what the transaction changed."""
+    _capture(connection, _MINE, draw)
+
+
+def capture_left(connection: Connection, draw: DrawWrite) -> bool:
+    """Mark some of what was left by those that did not look; whether there is more."""
+    _capture(connection, _LEFT, draw)
+    return is_left(connection)
+
+
+def is_left(connection: Connection) -> bool:
+    """Whether transactions of processes that did not look changed anything."""
+    return _ANY_LEFT.execute(connection, {}).first() is not None
+
+
+def forget_changed(connection: Connection) -> None:
+    """What the transaction changed so far is owed to nobody: it came from the other database."""
+    _FORGET.execute(connection, {})
+
+
+def _capture(connection: Connection, noted: _Noted, draw: DrawWrite) -> None:
     kinds = {Kind(kind) for kind in noted.kinds.execute(connection, {}).scalars()}
     if not kinds:
         return
@@ -84,14 +118,8 @@ def capture(connection: Connection, draw: DrawWrite, *, of_others: bool = False)
     if not kinds.isdisjoint(NEXT_FACTS):
         rows = sorted(set(noted.take_facts.execute(connection, {}).all()))
         for kind, of_kind in groupby(rows, key=itemgetter(0)):
-            _capture(connection, Kind(kind), [place for _, place in of_kind], draw, sequence)
-
-
-def _capture(
-    connection: Connection, kind: Kind, places: Sequence[str], draw: DrawWrite, sequence: int
-) -> None:
-    changed = refresh(connection, kind, places, draw)
-    mark_rows.mark(connection, kind, changed, sequence=sequence, now=draw().now)
+            changed_places = refresh(connection, Kind(kind), [place for _, place in of_kind], draw)
+            mark_rows.mark(connection, Kind(kind), changed_places, sequence=sequence, now=draw().now)
 
 
 def refresh(connection: Connection, kind: Kind, places: Sequence[str], draw: DrawWrite) -> list[str]:
@@ -108,16 +136,3 @@ def refresh(connection: Connection, kind: Kind, places: Sequence[str], draw: Dra
     mark_rows.forget(connection, kind, gone)
     fact_rows.store_all(connection, kind, changes)
     return [place for place, _, _ in changes]
-
-
-def forget_changed(connection: Connection) -> None:
-    """What the transaction changed so far is owed to nobody: it came from the other database."""
-    _MINE.forget.execute(connection, {})
-
-
-_LEFT = RawStatement(select(changed.c.kind).limit(1))
-
-
-def is_left(connection: Connection) -> bool:
-    """Whether transactions of processes that did not look changed anything."""
-    return _LEFT.execute(connection, {}).first() is not None

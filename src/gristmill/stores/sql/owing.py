@@ -123,17 +123,25 @@ def count(connection: Connection) -> Owed:
     return Owed(rows=rows, set_aside=aside or 0, oldest=oldest)
 
 
-def distrust(connection: Connection, peer: Identity, draw: DrawWrite) -> int:
+def begin(connection: Connection) -> bool:
+    """Note all changes from here on, and take all that is there as changed; whether that was not done before."""
+    if replica_row.taken(connection).paired:
+        return False
+    triggers.create(connection)
+    triggers.note_everything(connection)
+    replica_row.pair(connection)
+    return True
+
+
+def distrust(connection: Connection, peer: Identity, draw: DrawWrite, *, all_are_marked: bool) -> int:
+    """Owe everything, and remember the database that it is owed to."""
     locks.one_by_one(connection, SETTLING)
-    if not replica_row.made(connection).paired:
-        triggers.create(connection)
-        triggers.note_everything(connection)
-    else:
-        journal.capture(connection, draw, of_others=True)
+    if not all_are_marked or replica_row.made(connection).standing.peer is not None:
+        locks.keep_out(connection, marks)
         triggers.note_everything(connection, kinds=set(Kind) - NEXT_FACTS.keys())
         at = {"sequence": replica_row.draw(connection), "marked_at": instant(draw().now)}
         _MARK_FACTS.execute(connection, at)
-    journal.capture(connection, draw)
+        journal.capture(connection, draw)
     replica_row.remember(connection, peer)
     return connection.scalar(select(func.count()).select_from(marks)) or 0
 

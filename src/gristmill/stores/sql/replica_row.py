@@ -111,8 +111,12 @@ def set_acting(connection: Connection, acting: Acting) -> Acting:
     return acting
 
 
-def remember(connection: Connection, peer: Identity, *, paired: bool = True) -> None:
-    connection.execute(update(replica).values(peer=text_of(peer), paired=paired))
+def pair(connection: Connection) -> None:
+    connection.execute(update(replica).values(paired=True))
+
+
+def remember(connection: Connection, peer: Identity) -> None:
+    connection.execute(update(replica).values(peer=text_of(peer)))
 
 
 def knows(connection: Connection, peer: Identity) -> bool:

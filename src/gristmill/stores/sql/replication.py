@@ -71,13 +71,14 @@ class SqlReplication:
                 return []
             return [work(connection)]
 
-        def capture(connection: Connection) -> None:
-            replica_row.made(connection)
-            journal.capture(connection, self._draw, of_others=True)
-
         while not (found := await self._connections.run_read(look)):
-            await self._connections.run_write(capture)
+            await self._connections.run_write(replica_row.made)
+            await self._capture_left()
         return found[0]
+
+    async def _capture_left(self) -> None:
+        while await self._connections.run_write(partial(journal.capture_left, draw=self._draw)):
+            pass
 
     async def settle(self, rows: Sequence[Row], *, peer: Identity) -> int:
         def settle(connection: Connection) -> int:
@@ -100,9 +101,13 @@ class SqlReplication:
         return await self._read(owing.count)
 
     async def distrust(self, peer: Identity) -> int:
-        marked = await self._connections.run_write(partial(owing.distrust, peer=peer, draw=self._draw))
+        is_first = await self._connections.run_write(owing.begin)
         self.paired = True
-        return marked
+        # In pieces: of a large database it takes long, and goes on where it was cut off.
+        await self._capture_left()
+        return await self._connections.run_write(
+            partial(owing.distrust, peer=peer, draw=self._draw, all_are_marked=is_first)
+        )
 
     # -- merging -------------------------------------------------------------------------------------
 
@@ -115,7 +120,8 @@ class SqlReplication:
             if expects is not None and not standing.identity.continues(expects):
                 return Merged(standing, [], expected=False)
             # Facts are merged: those that follow from what was written here must be there.
-            journal.capture(connection, self._draw, of_others=True)
+            while journal.is_left(connection):
+                journal.capture_left(connection, self._draw)
             if not replica_row.made(connection).paired:
                 merging.refresh(connection, rows, self._draw)
             merges = merging.merge(connection, rows)

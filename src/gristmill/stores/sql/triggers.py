@@ -152,20 +152,19 @@ def _trigger(name: str, event: str, condition: str, note: str) -> Iterator[str]:
 
 
 def note_everything(connection: Connection, *, kinds: Container[Kind] = tuple(Kind)) -> None:
-    """Take every row of these kinds as changed."""
+    """Take every row of these kinds as changed, and every fact: its row may have gone while nobody noted it."""
     postgres = locks.needed(connection)
     xact = _XACT.format("") if postgres else "0"
     for noted in _NOTED:
-        if noted.kind in kinds:
-            place = noted.place_of(noted.table, postgres=postgres)
-            connection.exec_driver_sql(
-                f"INSERT INTO changed (xact, kind, place) SELECT {xact}, {noted.kind:d}, {place} FROM {noted.table}"
-            )
-    # Facts that came by a merge, and whose rows went again before anybody noted it.
-    connection.exec_driver_sql(
-        f"INSERT INTO changed (xact, kind, place) SELECT {xact}, kind, place FROM facts WHERE kind > 0 "
-        "ON CONFLICT DO NOTHING"
-    )
+        if noted.kind not in kinds:
+            continue
+        place = noted.place_of(noted.table, postgres=postgres)
+        connection.exec_driver_sql(
+            f"INSERT INTO changed (xact, kind, place) "
+            f"SELECT {xact}, {noted.kind:d}, {place} FROM {noted.table} WHERE true "
+            f"UNION SELECT {xact}, kind, place FROM facts WHERE kind = {noted.kind:d} "
+            "ON CONFLICT DO NOTHING"
+        )
 
 
 def places(connection: Connection, kind: Kind, *, after: str, most: int) -> Sequence[str]:
