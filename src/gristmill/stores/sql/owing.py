@@ -17,7 +17,6 @@ from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.sql import (
     bodies,
     fact_rows,
-    journal,
     locks,
     mark_rows,
     merging_batches,
@@ -25,24 +24,12 @@ from gristmill.stores.sql import (
     triggers,
 )
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.next_facts import NEXT_FACTS
-from gristmill.stores.sql.raw import RawStatement
-from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables_replication import facts, marks
-from gristmill.stores.sql.upserts import insert
 
 _LISTING = "owed rows"
 _IS_OWED = marks.c.reason.is_(None)
 # Whoever settles holds it together, whoever marks everything alone: no mark of that is settled by what was read before.
 SETTLING = "settling"
-_MARK_FACTS = RawStatement(
-    insert(marks)
-    .from_select(
-        mark_rows.NAMES,
-        select(facts.c.kind, facts.c.place, *journal.MARKED).where(facts.c.kind > 0),
-    )
-    .or_update(["kind", "place"], mark_rows.AGAIN)
-)
 
 
 def page(
@@ -123,25 +110,20 @@ def count(connection: Connection) -> Owed:
     return Owed(rows=rows, set_aside=aside or 0, oldest=oldest)
 
 
-def begin(connection: Connection) -> bool:
-    """Note all changes from here on, and take all that is there as changed; whether that was not done before."""
-    if replica_row.taken(connection).paired:
-        return False
-    triggers.create(connection)
-    triggers.note_everything(connection)
-    replica_row.pair(connection)
-    return True
+def begin(connection: Connection) -> None:
+    """Note all changes from here on, if that was not done before, and have facts found for all that is there."""
+    if not replica_row.taken(connection).paired:
+        triggers.create(connection)
+        triggers.note_facts(connection)
+        replica_row.pair(connection)
 
 
-def distrust(connection: Connection, peer: Identity, draw: DrawWrite, *, all_are_marked: bool) -> int:
+def distrust(connection: Connection, peer: Identity, *, now: datetime) -> int:
     """Owe everything, and remember the database that it is owed to."""
     locks.one_by_one(connection, SETTLING)
-    if not all_are_marked or replica_row.made(connection).standing.peer is not None:
-        locks.keep_out(connection, marks)
-        triggers.note_everything(connection, kinds=set(Kind) - NEXT_FACTS.keys())
-        at = {"sequence": replica_row.draw(connection), "marked_at": instant(draw().now)}
-        _MARK_FACTS.execute(connection, at)
-        journal.capture(connection, draw)
+    locks.keep_out(connection, marks)
+    sequence = replica_row.draw(connection)
+    triggers.mark_everything(connection, sequence=sequence, marked_at=instant(now))
     replica_row.remember(connection, peer)
     return connection.scalar(select(func.count()).select_from(marks)) or 0
 

@@ -101,13 +101,11 @@ class SqlReplication:
         return await self._read(owing.count)
 
     async def distrust(self, peer: Identity) -> int:
-        is_first = await self._connections.run_write(owing.begin)
+        await self._connections.run_write(owing.begin)
         self.paired = True
         # In pieces: of a large database it takes long, and goes on where it was cut off.
         await self._capture_left()
-        return await self._connections.run_write(
-            partial(owing.distrust, peer=peer, draw=self._draw, all_are_marked=is_first)
-        )
+        return await self._connections.run_write(partial(owing.distrust, peer=peer, now=self._clock.now()))
 
     # -- merging -------------------------------------------------------------------------------------
 

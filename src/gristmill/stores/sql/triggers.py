@@ -1,6 +1,6 @@
 """The triggers that note which rows a transaction changes; made when a database is first paired with another one."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from gristmill.ports.rows import Kind
 from gristmill.stores.sql import locks
+from gristmill.stores.sql.next_facts import NEXT_FACTS
 
 
 class ThisTransaction(FunctionElement[int]):
@@ -151,12 +152,12 @@ def _trigger(name: str, event: str, condition: str, note: str) -> Iterator[str]:
     yield f"CREATE OR REPLACE TRIGGER {name} AFTER {event} {condition}EXECUTE FUNCTION {name}()"
 
 
-def note_everything(connection: Connection, *, kinds: Container[Kind] = tuple(Kind)) -> None:
-    """Take every row of these kinds as changed, and every fact: its row may have gone while nobody noted it."""
+def note_facts(connection: Connection) -> None:
+    """Take every row that has facts as changed, and every fact: its row may have gone while nobody noted it."""
     postgres = locks.needed(connection)
     xact = _XACT.format("") if postgres else "0"
     for noted in _NOTED:
-        if noted.kind not in kinds:
+        if noted.kind not in NEXT_FACTS:
             continue
         place = noted.place_of(noted.table, postgres=postgres)
         connection.exec_driver_sql(
@@ -164,6 +165,26 @@ def note_everything(connection: Connection, *, kinds: Container[Kind] = tuple(Ki
             f"SELECT {xact}, {noted.kind:d}, {place} FROM {noted.table} WHERE true "
             f"UNION SELECT {xact}, kind, place FROM facts WHERE kind = {noted.kind:d} "
             "ON CONFLICT DO NOTHING"
+        )
+
+
+def mark_everything(connection: Connection, *, sequence: int, marked_at: int) -> None:
+    """Mark every row and every fact there is."""
+    postgres = locks.needed(connection)
+    places = ["SELECT kind, place FROM facts"]
+    for noted in _NOTED:
+        if noted.kind not in NEXT_FACTS:
+            place = noted.place_of(noted.table, postgres=postgres)
+            places.append(f"SELECT {noted.kind:d} AS kind, {place} AS place FROM {noted.table}")
+    for each in places:
+        connection.execute(
+            text(
+                "INSERT INTO marks (kind, place, sequence, marked_at) "
+                f"SELECT here.kind, here.place, :sequence, :marked_at FROM ({each}) AS here WHERE true "
+                "ON CONFLICT (kind, place) DO UPDATE "
+                "SET sequence = excluded.sequence, marked_at = excluded.marked_at, reason = NULL"
+            ),
+            {"sequence": sequence, "marked_at": marked_at},
         )
 
 
