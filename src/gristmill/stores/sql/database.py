@@ -50,7 +50,6 @@ class AnySqlDatabase(ABC):
 
     async def open(self) -> None:
         await asyncio.to_thread(self._bring_up_to_date)
-        await self.replication.look()
 
     @abstractmethod
     def _bring_up_to_date(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The replication port on SQL: each method is one transaction."""
+"""The replication port on SQL: each method is one transaction, but for ``distrust``, which may be cut off and goes on."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -18,23 +18,20 @@ _T = TypeVar("_T")
 
 
 class SqlReplication:
-    """``paired``: whether this process knows of another database; then it marks what it changes at once."""
-
     def __init__(self, connections: Connections, *, clock: Clock, draw: DrawWrite) -> None:
         self._connections = connections
         self._clock = clock
         self._draw = draw
-        self.paired = False
+        # Whether this process knows of another database, and so marks what it changes at once; None before it looked.
+        self._paired: bool | None = None
 
     def finish(self, connection: Connection) -> None:
         """End the work of a transaction that writes."""
-        if self.paired:
+        if self._paired is None:
+            found = replica_row.find(connection)
+            self._paired = found is not None and found.paired
+        if self._paired:
             journal.capture(connection, self._draw)
-
-    async def look(self) -> None:
-        """Find whether the database was paired with another one."""
-        found = await self._connections.run_read(replica_row.find)
-        self.paired |= found is not None and found.paired
 
     # -- standing ------------------------------------------------------------------------------------
 
@@ -42,7 +39,7 @@ class SqlReplication:
         found = await self._connections.run_read(replica_row.find)
         if found is None:
             found = await self._connections.run_write(replica_row.made)
-        self.paired |= found.paired
+        self._paired = found.paired
         return found.standing
 
     async def touch(self) -> None:
@@ -102,7 +99,7 @@ class SqlReplication:
 
     async def distrust(self, peer: Identity) -> int:
         await self._connections.run_write(owing.begin)
-        self.paired = True
+        self._paired = True
         # In pieces: of a large database it takes long, and goes on where it was cut off.
         await self._capture_left()
         return await self._connections.run_write(partial(owing.distrust, peer=peer, now=self._clock.now()))
