@@ -17,6 +17,7 @@ from gristmill.stores.qdrant.documents_forget import DocumentsForget
 from gristmill.stores.qdrant.end_points import ENDS_ASIDE, ENDS_OWED, StoredEnd, ends_of
 from gristmill.stores.qdrant.marks import ASIDE, OWED, OWED_AT, REASON, Marks
 from gristmill.stores.qdrant.points import (
+    POINTS_A_READ,
     POINTS_A_WRITE,
     TOKEN,
     Payload,
@@ -42,7 +43,7 @@ from gristmill.stores.qdrant.row_points import (
 from gristmill.stores.qdrant.values import moment
 from gristmill.stores.qdrant.version_points import StoredVersion, chunk_of, version_of
 
-_LISTING = "owed rows"
+_LISTING, _EVERYTHING = "owed rows", "rows"
 _CHUNKS_A_PAGE = 2_000
 _CHUNK = ["chunk_id", "staging", "index", "text", "start", "end", "heading", "page", "vector_id", "tokens"]
 _OWED, _ASIDE = within(OWED, gte=0), within(ASIDE, gte=0)
@@ -61,9 +62,11 @@ class Owing(DocumentsForget):
 
     # -- pages ---------------------------------------------------------------------------------------
 
-    async def page(self, *, limit: int, since: int, after: str | None) -> tuple[list[Row], str | None]:
+    async def page(self, *, limit: int, since: int | None, after: str | None) -> tuple[list[Row], str | None]:
+        """Rows whose marks bear a number above ``since``; with None all rows, owed or not."""
         sources = await self.rows.sources()
-        at, start = _beginning(sources, after)
+        listing = _EVERYTHING if since is None else _LISTING
+        at, start = _beginning(listing, sources, after)
         found: list[Row] = []
         while at < len(sources):
             some, start = await self._rows(sources[at], limit - len(found), since, start)
@@ -71,15 +74,15 @@ class Owing(DocumentsForget):
             heavy = sources[at].kind is Kind.CHUNKS and start is not None
             at += start is None
             if (heavy or len(found) >= limit) and at < len(sources):
-                return found, cursor(_LISTING, sources[at].name, start or "")
+                return found, cursor(listing, sources[at].name, start or "")
         return found, None
 
     async def _rows(
-        self, source: Source, limit: int, since: int, start: str | None
+        self, source: Source, limit: int, since: int | None, start: str | None
     ) -> tuple[list[Row], str | None]:
         """Rows of one kind from a point on, and the first point behind them."""
         records, following = await source.points.page(
-            where(*source.conditions, within(source.mark, gt=since)),
+            source.chosen if since is None else where(*source.conditions, within(source.mark, gt=since)),
             limit=limit,
             start=start,
             vectors=source.kind is Kind.VECTOR,
@@ -88,7 +91,9 @@ class Owing(DocumentsForget):
             return await self._chunk_rows(records, following)
         if source.kind is Kind.END:
             ends = [end for record in records for end in ends_of(record.payload or {})]
-            return [row_of(end.fact) for end in ends if end.marks.get(OWED, 0) > since], following
+            return [
+                row_of(end.fact) for end in ends if since is None or end.marks.get(OWED, 0) > since
+            ], following
         return [row_of(body_of(source.kind, record)) for record in records], following
 
     async def _chunk_rows(
@@ -101,13 +106,16 @@ class Owing(DocumentsForget):
                 following = str(record.id)
                 break
             versions.append(version)
+        return await self._whole_rows(versions), following
+
+    async def _whole_rows(self, versions: Sequence[StoredVersion]) -> list[Row]:
         chunks = await self._chunks_of(versions)
         whole = [each for each in versions if len(chunks[each.staging]) == each.chunks]
         if len(whole) < len(versions):
             # Left by a crash, or dropped since: of a document that needs it no more.
             broken = {each.content.document_id for each in versions if each not in whole}
             await self._forget_versions((await self._stored(broken)).values())
-        return [row_of(each.row(map(chunk_of, chunks[each.staging]))) for each in whole], following
+        return [row_of(each.row(map(chunk_of, chunks[each.staging]))) for each in whole]
 
     async def _chunks_of(self, versions: Sequence[StoredVersion]) -> dict[str, list[Payload]]:
         found: dict[str, list[Payload]] = {each.staging: [] for each in versions}
@@ -118,6 +126,25 @@ class Owing(DocumentsForget):
             for chunk in await points.by_id(where(any_of("staging", stagings)), fields=_CHUNK):
                 found[chunk["staging"]].append(chunk)
         return found
+
+    async def find(self, rows: Sequence[Row]) -> list[Row | None]:
+        """Of each of these the one of its kind and key that is here."""
+        keys = by_kind([(row.kind, row.key) for row in rows])
+        found = {
+            (row.kind, row.key): row for kind, some in keys.items() for row in await self._found(kind, some)
+        }
+        return [found.get((row.kind, row.key)) for row in rows]
+
+    async def _found(self, kind: Kind, keys: Sequence[str]) -> list[Row]:
+        if kind is Kind.END:
+            return [row_of(end.fact) for end in (await self.rows.ends(keys)).values()]
+        records: list[models.Record] = []
+        for points in await self.rows.places(kind):
+            for ids in groups([point_id(kind, key) for key in keys], POINTS_A_READ):
+                records += await points.records(ids, vectors=kind is Kind.VECTOR)
+        if kind is Kind.CHUNKS:
+            return await self._whole_rows([version_of(record.payload or {}) for record in records])
+        return [row_of(body_of(kind, record)) for record in records]
 
     # -- marks ---------------------------------------------------------------------------------------
 
@@ -266,11 +293,11 @@ def _set_aside_in(kind: Kind, record: models.Record) -> list[SetAside]:
     return [SetAside(kind, key, token_of(kind, key, payload), payload[REASON])]
 
 
-def _beginning(sources: Sequence[Source], after: str | None) -> tuple[int, str | None]:
+def _beginning(listing: str, sources: Sequence[Source], after: str | None) -> tuple[int, str | None]:
     """Where a page begins. Raises ValueError for a cursor that is not ours."""
     if after is None:
         return 0, None
-    name, start = key_of(_LISTING, after, str, str)
+    name, start = key_of(listing, after, str, str)
     names = [source.name for source in sources]
     if name not in names:
         raise ValueError(
