@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from qdrant_client import models
+
 from gristmill.domain import moves
 from gristmill.domain.identity import NAMESPACE, content_hash
 from gristmill.domain.record import Record, RecordStatus
@@ -43,8 +45,7 @@ class Leases(BatchStore):
         worker = (await self._state.get([_worker_point(worker_id)])).get(_worker_point(worker_id))
         if worker is not None and worker["renewed_at"] > instant(renewed_at):
             return []
-        chosen = where(equals("worker", worker_id), equals("status", RecordStatus.PROCESSING.value))
-        rows = {id_of(each): each for each in await self._records.by_id(chosen)}
+        rows = {id_of(each): each for each in await self._records.by_id(_held_by(worker_id))}
         begun = sum(record_of(each).begun for each in rows.values())
 
         def end(record: Record) -> Record | None:
@@ -58,6 +59,9 @@ class Leases(BatchStore):
         )
         return list(moved.values())
 
+    async def list_held(self, worker_id: str) -> Sequence[Record]:
+        return [record_of(each) for each in await self._records.by_id(_held_by(worker_id))]
+
     async def record_stages(
         self, records: Sequence[Record], *, stage: str, progress: int
     ) -> Sequence[Record]:
@@ -68,6 +72,10 @@ class Leases(BatchStore):
 
     async def release_records(self, records: Sequence[Record]) -> int:
         return len(await self._move_held(records, lambda held: moves.release(held, self._write())))
+
+
+def _held_by(worker_id: str) -> models.Filter:
+    return where(equals("worker", worker_id), equals("status", RecordStatus.PROCESSING.value))
 
 
 def _worker_point(worker_id: str) -> UUID:
