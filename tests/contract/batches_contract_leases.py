@@ -56,6 +56,16 @@ class LeasesContract:
         assert (await steps.counters(database, batch_id)).pending == 2
         assert list(await database.batches.list_workers()) == []
 
+    async def test_what_a_worker_holds_is_listed(self, database: Database, clock: ManualClock):
+        await steps.submit(database, "a", "b", "c", "d")
+        assert list(await database.batches.list_held("w1")) == []
+        claimed = await database.batches.claim_records("w1", limit=2)
+        await database.batches.claim_records("w2", limit=1)
+        held = await database.batches.list_held("w1")
+        assert sorted(held, key=lambda each: each.item_id) == sorted(claimed, key=lambda each: each.item_id)
+        await database.batches.update_processing_status([Report(claimed[0], Done())])
+        assert list(await database.batches.list_held("w1")) == [claimed[1]]
+
     async def test_started_claim_of_a_gone_worker_is_charged(self, database: Database, clock: ManualClock):
         batch_id = await steps.submit(database, "a")
         await database.batches.renew_lease(builders.worker("w1", clock.now()))

@@ -14,7 +14,7 @@ from gristmill.engine.worker import Worker, WorkerOptions
 from gristmill.ports.errors import StoreUnavailableError
 from gristmill.ports.processor import Processed
 from gristmill.stores.memory import MemoryDatabase
-from tests.integration.test_engine import Scripted, submitted, worker_of
+from tests.integration.test_engine import Scripted, run_through, submitted, worker_of
 from tests.support.clocks import ManualClock
 
 
@@ -68,6 +68,23 @@ def test_clock_that_was_set_back_does_not_keep_the_dead_alive(clock, other):
     assert watch.gone(iter([other])) == []
     clock.advance(31)
     assert watch.gone(iter([other])) == [other]
+
+
+async def test_claim_whose_answer_was_lost_goes_back_while_the_worker_lives(database, clock):
+    """As when a database dies after it stored a claim, and the claim is made again on another one."""
+    claim, lost = database.batches.claim_records, []
+
+    async def claim_twice(worker_id, **asked):
+        if not lost:
+            lost.extend(await claim(worker_id, **{**asked, "limit": 2}))
+        return await claim(worker_id, **asked)
+
+    database.batches.claim_records = claim_twice
+    batch_id = await submitted(database, 5)
+    await run_through(worker_of(database, clock, Scripted()), clock, batch_id)
+    assert len(lost) == 2
+    records = (await database.batches.get_processing_results(batch_id)).records
+    assert {(record.status, record.attempts) for record in records} == {(RecordStatus.COMPLETED, 1)}
 
 
 def test_worker_that_renews_late_but_in_time_is_kept(clock, other):

@@ -12,6 +12,7 @@ from gristmill.domain.batch import Batch, exceeds_tolerance
 from gristmill.domain.record import SUSPECTS_TOGETHER, Done, Record, Report
 from gristmill.engine.alone import Floor
 from gristmill.engine.announce import Announcer
+from gristmill.engine.in_hand import InHand
 from gristmill.engine.lease import Lease, LeaseLostError
 from gristmill.engine.reports import in_bulk, reports_of
 from gristmill.ports.clock import Clock
@@ -61,6 +62,8 @@ class Worker:
         self._processors = processors
         self._clock = clock
         self._lease = lease
+        self._in_hand = InHand(database.batches, lease.worker.worker_id)
+        self._looked = clock.monotonic()
         self._options = options
         self._announcer = announcer or Announcer(database.batches, ())
         self._changed = asyncio.Event()
@@ -119,6 +122,7 @@ class Worker:
             if await self.run_once(errand.batch_id):
                 self._untidy = True
                 self.wake()
+                await self._look_for_unknown(every=self._options.lease_seconds / 3)
                 continue
             pause = await self._pause(errand)
             if pause is None:
@@ -127,6 +131,12 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), pause)
             await self._lease.take_back_from_gone_workers()
+            await self._look_for_unknown()
+
+    async def _look_for_unknown(self, *, every: float = 0.0) -> None:
+        if self._clock.monotonic() - self._looked >= every:
+            self._looked = self._clock.monotonic()
+            await self._in_hand.give_back_unknown()
 
     async def _pause(self, errand: Errand) -> float | None:
         """Seconds until it is worth looking again; None when there is nothing to wait for."""
@@ -146,10 +156,13 @@ class Worker:
     async def run_once(self, batch_id: UUID | None = None) -> int:
         """Claim one group and see it through; returns how many records it was."""
         records = await self._claim(batch_id)
-        for kind in sorted({record.kind for record in records}):
-            of_kind = [record for record in records if record.kind == kind]
-            await self._run_group([r for r in of_kind if r.stage not in SUSPECTS_TOGETHER], kind)
-            await self._run_suspects([r for r in of_kind if r.stage in SUSPECTS_TOGETHER], kind)
+        try:
+            for kind in sorted({record.kind for record in records}):
+                of_kind = [record for record in records if record.kind == kind]
+                await self._run_group([r for r in of_kind if r.stage not in SUSPECTS_TOGETHER], kind)
+                await self._run_suspects([r for r in of_kind if r.stage in SUSPECTS_TOGETHER], kind)
+        finally:
+            self._in_hand.put_down(records)
         return len(records)
 
     async def _run_group(self, group: Sequence[Record], kind: str) -> None:
@@ -170,9 +183,7 @@ class Worker:
         if self._items_left is not None:
             limit = min(limit, self._items_left)
             self._items_left -= limit  # Before the others may look; what is not used is put back.
-        records = await self._batches.claim_records(
-            self._lease.worker.worker_id, limit=limit, kinds=list(self._processors), batch_id=batch_id
-        )
+        records = await self._in_hand.claim(limit=limit, kinds=list(self._processors), batch_id=batch_id)
         if self._items_left is not None:
             self._items_left += limit - len(records)
         return records

@@ -143,6 +143,10 @@ class Batches(Protocol):
         """
         ...
 
+    async def list_held(self, worker_id: str) -> Sequence[Record]:
+        """The records in processing under claims of this worker, in no order."""
+        ...
+
     async def claim_records(
         self,
         worker_id: str,

@@ -45,6 +45,9 @@ class FailoverBatches:
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
         return await self._access.write(lambda d: d.batches.take_back(worker_id, renewed_at=renewed_at))
 
+    async def list_held(self, worker_id: str) -> Sequence[Record]:
+        return await self._access.read(lambda d: d.batches.list_held(worker_id))
+
     async def claim_records(
         self,
         worker_id: str,

@@ -112,6 +112,9 @@ class MemoryBatches(BatchViews):
         held = [record for record in self._all_records() if record.worker == worker_id]
         return self._put(moves.end_leases(held, self._policy, self._write))
 
+    async def list_held(self, worker_id: str) -> Sequence[Record]:
+        return [record for record in self._all_records() if record.worker == worker_id]
+
     async def claim_records(
         self,
         worker_id: str,

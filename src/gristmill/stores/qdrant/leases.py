@@ -7,6 +7,8 @@ then, and when a merge brings records of one that is gone, it is listed as long 
 from collections.abc import Sequence
 from datetime import datetime
 
+from qdrant_client import models
+
 from gristmill.domain import moves
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.domain.versions import Version
@@ -51,8 +53,7 @@ class Leases(BatchStore):
         return moved
 
     async def _move_from(self, worker_id: str) -> list[Record]:
-        chosen = where(equals("worker", worker_id), _PROCESSING)
-        rows = {id_of(each): each for each in await self._records.by_id(chosen)}
+        rows = {id_of(each): each for each in await self._records.by_id(_held_by(worker_id))}
         begun = sum(record_of(each).begun for each in rows.values())
 
         def end(record: Record) -> Record | None:
@@ -76,6 +77,9 @@ class Leases(BatchStore):
         made = worker_points.point_of(row, self._numbers.marks())
         return bool(await self._state.swap([made], [before.version.write_id] if before else []))
 
+    async def list_held(self, worker_id: str) -> Sequence[Record]:
+        return [record_of(each) for each in await self._records.by_id(_held_by(worker_id))]
+
     async def record_stages(
         self, records: Sequence[Record], *, stage: str, progress: int
     ) -> Sequence[Record]:
@@ -86,3 +90,7 @@ class Leases(BatchStore):
 
     async def release_records(self, records: Sequence[Record]) -> int:
         return len(await self._move_held(records, lambda held: moves.release(held, self._write())))
+
+
+def _held_by(worker_id: str) -> models.Filter:
+    return where(equals("worker", worker_id), _PROCESSING)

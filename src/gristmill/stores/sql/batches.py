@@ -88,6 +88,9 @@ class SqlBatches:
             )
         )
 
+    async def list_held(self, worker_id: str) -> Sequence[Record]:
+        return await self._connections.run_read(lambda connection: leases.list_held(connection, worker_id))
+
     async def claim_records(
         self,
         worker_id: str,

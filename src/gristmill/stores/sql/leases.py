@@ -59,6 +59,11 @@ def list_workers(connection: Connection) -> list[Worker]:
     return [each for each in found if each.worker_id not in gone or holds(connection, each.worker_id)]
 
 
+def list_held(connection: Connection, worker_id: str) -> list[Record]:
+    rows = connection.execute(select(*COLUMNS).where(records.c.worker == worker_id))
+    return [record_of(row) for row in rows]
+
+
 def take_back(
     connection: Connection, worker_id: str, *, renewed_at: datetime, policy: RetryPolicy, draw: DrawWrite
 ) -> list[Record]:
