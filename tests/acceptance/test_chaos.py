@@ -17,7 +17,7 @@ from gristmill.domain.record import Item
 from gristmill.engine.submit import submit
 from tests.support import chaos
 from tests.support.chaos import Hit, Outage, Team
-from tests.support.chaos_worker import KIND
+from tests.support.chaos_worker import GROUP, KIND
 from tests.support.postgres_server import PostgresServer
 from tests.support.qdrant_server import QdrantServer
 from tests.support.shell import Shell
@@ -29,6 +29,7 @@ CALL_SECONDS, PROBE_SECONDS = 3, 2
 # What a call in flight waits before it is found that nobody answers, and what is allowed beyond that.
 TIMEOUT_SECONDS, BEYOND_SECONDS = CALL_SECONDS + PROBE_SECONDS, 5.0
 ENDS_WITHIN = 120.0
+IN_HAND = 2 * GROUP  # Of the worker that is killed.
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,7 @@ def test_a_batch_ends_whole_whatever_happens_to_its_databases(installation: Inst
         team.start(2)
         wait_for_items(team, 1)
         hits = strike_in_turn(installation, team, seed)
-        try:
-            wait_for_items(team, ITEMS)
-        except AssertionError:
-            import subprocess, collections
-            acked = team.acknowledged()
-            for pref in ("postgresql", "qdrant"):
-                chosen = {"ENABLE_FALLBACK_DATABASES": "false", "PREFERRED_DATABASE": pref}
-                sh = Shell(installation.folder / "home", **installation.environment, **chosen)
-                v = sh.run("batches", "show", str(batch_id), "--json")
-                print(pref, {k: x for k, x in v.json.items() if "count" in k or "total" in k or "status" in k}, v.stderr)
-            print(installation.shell.run("stores", "status").stdout)
-            print(installation.shell.run("doctor").stdout)
-            c = collections.Counter(e.event for e in [l for ev in ("ack","refused","start","outage","ready") for l in team.lines(ev)])
-            print(c)
-            raise
+        wait_until_completed(installation, team, batch_id)
         check_pauses(team, hits)
 
     reconciled = installation.shell.run("stores", "reconcile", "--json")
@@ -111,7 +98,7 @@ def test_a_batch_ends_whole_whatever_happens_to_its_databases(installation: Inst
     verified = installation.shell.run("stores", "verify", "--json")
     assert verified.code == 0, verified.stdout + verified.stderr
     for alone in ("postgresql", "qdrant"):
-        check_completed(installation, batch_id, alone, team.acknowledged())
+        check_completed(installation, batch_id, alone)
     check_switches(installation, hits)
 
 
@@ -136,6 +123,17 @@ def wait_for_items(team: Team, count: int) -> None:
         time.sleep(0.1)
 
 
+def wait_until_completed(installation: Installation, team: Team, batch_id: UUID) -> None:
+    """Not all that is completed was acknowledged: who was killed may not have heard of the last."""
+    wait_for_items(team, ITEMS - IN_HAND)
+    deadline = time.monotonic() + ENDS_WITHIN
+    while (shown := installation.shell.run("batches", "show", str(batch_id), "--json").json)[
+        "computed_status"
+    ] != "completed":
+        assert time.monotonic() < deadline, (shown, team.said()[-4000:])
+        time.sleep(0.5)
+
+
 def check_pauses(team: Team, hits: list[Hit]) -> None:
     acks = sorted(line.at for line in team.lines("ack"))
     for hit in hits:
@@ -143,16 +141,15 @@ def check_pauses(team: Team, hits: list[Hit]) -> None:
         assert pause <= TIMEOUT_SECONDS + BEYOND_SECONDS, (hit, pause)
 
 
-def check_completed(installation: Installation, batch_id: UUID, alone: str, acknowledged: set[str]) -> None:
-    """One database holds every item as completed, when it is asked without the other."""
+def check_completed(installation: Installation, batch_id: UUID, alone: str) -> None:
+    """One database holds every item as completed, those that were acknowledged among them, asked without the other."""
     chosen = {"ENABLE_FALLBACK_DATABASES": "false", "PREFERRED_DATABASE": alone}
     shell = Shell(installation.folder / "home", **installation.environment, **chosen)
     shown = shell.run("batches", "show", str(batch_id), "--json").json
     assert (shown["total_documents"], shown["completed_count"]) == (ITEMS, ITEMS), alone
-    assert len(acknowledged) == ITEMS
 
 
 def check_switches(installation: Installation, hits: list[Hit]) -> None:
     """Away and back again, no more often than there were outages."""
     status = json.loads(installation.shell.run("stores", "status", "--json").stdout)
-    assert status["term"] <= 1 + 2 * len(hits)
+    assert status["acting"]["term"] <= 1 + 2 * len(hits)

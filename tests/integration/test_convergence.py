@@ -42,7 +42,9 @@ def qdrant(tmp_path: Path) -> Iterator[QdrantServer]:
 
 
 @asynccontextmanager
-async def opened(postgresql: PostgresServer, qdrant: QdrantServer, folder: Path) -> AsyncIterator[FailoverDatabase]:
+async def opened(
+    postgresql: PostgresServer, qdrant: QdrantServer, folder: Path
+) -> AsyncIterator[FailoverDatabase]:
     clock = SystemClock()
     server: Server = server_of(postgresql.url())
     database = FailoverDatabase(
@@ -70,7 +72,9 @@ async def nothing_is_owed(database: FailoverDatabase, within: float) -> float:
     started = time.monotonic()
     while any(each.problem for each in database.status().databases) or await owed(database):
         if time.monotonic() - started > within:
-            raise AssertionError(f"{await owed(database)} rows after {within} s: {database.status().databases}")
+            raise AssertionError(
+                f"{await owed(database)} rows after {within} s: {database.status().databases}"
+            )
         await asyncio.sleep(0.05)
     return time.monotonic() - started
 
