@@ -81,8 +81,12 @@ class Owing(DocumentsForget):
         self, source: Source, limit: int, since: int | None, start: str | None
     ) -> tuple[list[Row], str | None]:
         """Rows of one kind from a point on, and the first point behind them."""
+        # A row is set aside by two writes; its end is set aside by one, whatever its batch is.
+        without = [] if source.kind is Kind.END else [_ASIDE]
         records, following = await source.points.page(
-            source.chosen if since is None else where(*source.conditions, within(source.mark, gt=since)),
+            source.chosen
+            if since is None
+            else where(*source.conditions, within(source.mark, gt=since), without=without),
             limit=limit,
             start=start,
             vectors=source.kind is Kind.VECTOR,
@@ -273,7 +277,11 @@ async def _count(points: Points) -> tuple[int, int, int | None]:
     rows, aside = await asyncio.gather(
         points.count(where(_OWED, without=[_ASIDE])), points.count(where(_ASIDE))
     )
-    oldest = await points.first(where(_OWED), order=OWED_AT, limit=1, fields=[OWED_AT]) if rows else []
+    oldest = (
+        await points.first(where(_OWED, without=[_ASIDE]), order=OWED_AT, limit=1, fields=[OWED_AT])
+        if rows
+        else []
+    )
     return rows, aside, oldest[0][OWED_AT] if oldest else None
 
 
