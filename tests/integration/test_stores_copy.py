@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from gristmill.commands import copying
 from gristmill.commands.copying import CopyRefusedError, copy
+from gristmill.engine.comparing import same_content
 from gristmill.insights.verifying import verify
 from gristmill.ports.errors import StoreUnavailableError
 from gristmill.ports.rows import Kind, VectorRow
@@ -17,6 +19,7 @@ from tests.contract import documents_contract_steps as documents
 from tests.contract import replication_contract_steps as steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
+from tests.support.databases import new_sqlite
 from tests.support.lines import LinedDatabase
 
 GONE = timedelta(days=1).total_seconds()
@@ -166,3 +169,22 @@ async def test_a_target_that_is_replaced_meanwhile_is_refused(source, target, cl
 
     with pytest.raises(copying.ConfigurationError, match="was replaced"):
         await copy(source, target, clock=clock, on_rows=on_rows)
+
+
+async def test_through_files_and_back_everything_is_the_same(source, target, clock, tmp_path):
+    files = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        files.append(await new_sqlite(tmp_path / name, clock))
+    places = [source, *files, target]
+    for one, other in pairwise(places):
+        assert (await copied(one, other, clock)).count == 0
+    there = {(row.kind, row.key): row for row in await steps.everything(target)}
+    rows = await steps.everything(source)
+    assert len(there) == len(rows)
+    assert all(same_content(row, there[row.kind, row.key]) for row in rows)
+    for database in (*files, target):
+        assert await documents.found(database, "old") == {"old one", "old two"}
+        assert len(await batches.claim(database)) == 2
+    for database in files:
+        await database.close()
