@@ -117,11 +117,16 @@ async def test_a_row_on_its_way_is_looked_at_again(two, monkeypatch):
     one, other = two
     await batches.submit(one, "late")
 
-    async def arrives(_seconds):
-        await steps.exchange(one, other)
+    pauses = []
+
+    async def arrives(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            await steps.exchange(one, other)
 
     monkeypatch.setattr(verifying.asyncio, "sleep", arrives)
     assert (await verify(*two)).count == 0
+    assert pauses == list(verifying.LOOK_AGAIN[:2])
 
 
 async def test_differences_are_all_counted_and_the_first_ones_listed(two):

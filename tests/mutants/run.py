@@ -24,6 +24,12 @@ SUITES = {
         "tests/integration/test_failover.py",
         "tests/unit/test_merging.py",
     ],
+    "two databases": [
+        "tests/integration/test_failover_opening.py",
+        "tests/integration/test_stores_copy.py",
+        "tests/integration/test_stores_status.py",
+        "tests/integration/test_stores_verify.py",
+    ],
     "sql replication": [
         "tests/contract/test_sqlite_replication.py",
         "tests/integration/test_sql_replication.py",
