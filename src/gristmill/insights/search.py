@@ -18,6 +18,7 @@ from gristmill.pipeline.markings import Marked, mark
 from gristmill.pipeline.tokens import index_tokens, query_tokens
 from gristmill.ports.documents import ChunkQuery, Legs, Vector
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError, GristmillError
+from gristmill.ports.failover import serving
 
 _log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ async def search(core: Core, request: SearchRequest) -> Answer:
     return Answer(
         query=request.query,
         type=request.type,
-        served_by=core.database.name,
+        served_by=serving(core.database),
         degraded=reason is not None,
         stale=False,
         reason=reason,
