@@ -39,6 +39,8 @@ SUITES = {
         "tests/integration/test_postgres_concurrency.py",
     ],
     "postgres opening": ["tests/integration/test_postgres_opening.py"],
+    "postgres hnsw": ["tests/integration/test_postgres_hnsw.py"],
+    "postgres tunnel": ["tests/integration/test_tunnel.py"],
     "postgres trouble": ["tests/integration/test_postgres_outages.py"],
     "qdrant races": ["tests/integration/test_qdrant_races.py", "tests/integration/test_qdrant_store.py"],
     "qdrant batches": ["tests/contract/test_qdrant_batches.py"],

@@ -37,7 +37,7 @@ def equals(key: str, value: str | int | bool) -> Condition:  # noqa: FBT001 (the
     return models.FieldCondition(key=key, match=models.MatchValue(value=value))
 
 
-def any_of(key: str, values: Iterable[str]) -> Condition:
+def any_of(key: str, values: Iterable[str] | Iterable[int]) -> Condition:
     return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
 
 
