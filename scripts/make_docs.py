@@ -12,6 +12,8 @@ from gristmill.domain.batch import BatchStatusView
 from gristmill.domain.failures import FailureCategory, remedy
 from gristmill.domain.moves import MOVES
 from gristmill.settings import PREFIX, UNPREFIXED, Settings
+from gristmill.stores.sql import database  # noqa: F401 - with it come all tables.
+from gristmill.stores.sql.tables import metadata
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 REMEDIES = {
@@ -106,6 +108,34 @@ Every command takes `--json` and then prints exactly one JSON document on stdout
 {body}"""
 
 
+def tables_page() -> str:
+    body = "\n".join(
+        table_section(table) for table in sorted(metadata.tables.values(), key=lambda each: each.name)
+    )
+    return f"""# Tables of SQLite and PostgreSQL
+
+The same on both ([what they hold](databases.md)). Ids are 16 bytes, times are integer microseconds since 1970, vectors are
+float32 bytes. `no` is a number of this database alone. `gristmill db` shows and moves the schema.
+
+{body}"""
+
+
+def table_section(table: Any) -> str:
+    columns = "\n".join(
+        f"| `{each.name}` | {'key' if each.primary_key else 'may be empty' if each.nullable else ''} |"
+        for each in table.columns
+    )
+    indexes = "".join(
+        f"\nIndex `{each.name}`: {', '.join(f'`{part}`' for part in index_parts(each))}.\n"
+        for each in sorted(table.indexes, key=lambda each: each.name)
+    )
+    return f"## `{table.name}`\n\n| column | |\n|---|---|\n{columns}\n{indexes}"
+
+
+def index_parts(index: Any) -> list[str]:
+    return [str(part).removeprefix(f"{index.table.name}.") for part in index.expressions]
+
+
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", None)
     if not children:
@@ -134,7 +164,7 @@ def parameter_usage(parameter: Any) -> str:
     return f"{name}..." if parameter.nargs == -1 else name
 
 
-PAGES = {"settings.md": settings_page, "states.md": states_page, "cli.md": cli_page}
+PAGES = {"settings.md": settings_page, "states.md": states_page, "cli.md": cli_page, "tables.md": tables_page}
 
 
 def main(arguments: list[str]) -> int:

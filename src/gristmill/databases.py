@@ -171,6 +171,7 @@ def _postgresql(needs: Needs) -> Database:
         retry_policy=needs.policy,
         folder=settings.home / "postgresql.vectors",
         auto_migrate=settings.auto_migrate,
+        hnsw_from=settings.postgresql_hnsw_from,
     )
 
 

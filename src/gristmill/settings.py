@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         le=3_600,
         description="A PostgreSQL server silent for so long, or a slower statement, is an outage.",
     )
+    postgresql_hnsw_from: int = Field(
+        100_000,
+        ge=0,
+        description="Vectors of one embedder from which PostgreSQL searches them by an HNSW index of pgvector; 0: never.",
+    )
     enable_ssh_tunnel: bool = Field(
         default=False,
         description="Reach PostgreSQL through an SSH server, which sees it at host and port of postgresql_url.",

@@ -47,6 +47,13 @@ def test_filter_that_nothing_matches_finds_nothing(shell):
     assert (ran.code, "Nothing was found" in ran.stdout) == (0, True)
 
 
+def test_search_for_a_word_that_nothing_has_says_what_it_looked_for_instead(shell):
+    ran = shell.run("search", "ketltes", "--type", "text")
+    assert "Looked for instead: kettles" in ran.stderr
+    assert "copper kettle" in ran.stdout
+    assert shell.json("search", "ketltes", "--type", "text")["instead"] == ["kettles"]
+
+
 def test_documents_come_in_pages_and_whole_paths_reach_a_pipe(shell):
     first = shell.json("documents", "list", "--limit", "2")
     rest = shell.look("documents", "list", "--limit", "2", "--after", first["next"])

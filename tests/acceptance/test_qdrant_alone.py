@@ -11,14 +11,6 @@ from tests.support.qdrant_server import QdrantServer, shared_server
 from tests.support.shell import Shell
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-QUESTIONS = [
-    "how long may unused goods be returned",
-    "delivery zones",
-    "mixer safety",
-    "запись на обучение заточке",
-    "возврат тары",
-    "охрана труда на складе",
-]
 OF_ITS_OWN = {"batch_id", "batch_created_at", "latest_error_at", "batch_started_at", "batch_completed_at"}
 
 
@@ -41,22 +33,6 @@ def test_report_of_the_examples_is_the_one_of_sqlite(shells: tuple[Shell, Shell]
     assert reports[0] == reports[1]
     assert (reports[1]["completed_count"], reports[1]["failed_count"]) == (17, 1)
     assert not (shells[1].home / "gristmill.db").exists()
-
-
-def test_vector_search_is_that_of_sqlite(shells: tuple[Shell, Shell]):
-    for question in QUESTIONS:
-        first, second = (_results(shell, question, "vector") for shell in shells)
-        assert [hit["chunk_id"] for hit in first] == [hit["chunk_id"] for hit in second]
-        for one, other in zip(first, second, strict=True):
-            assert one["score"] == pytest.approx(other["score"], abs=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["text", "hybrid"])
-def test_text_and_hybrid_search_are_those_of_sqlite(shells: tuple[Shell, Shell], kind: str):
-    for question in QUESTIONS:
-        first, second = (_results(shell, question, kind) for shell in shells)
-        assert [hit["chunk_id"] for hit in first] == [hit["chunk_id"] for hit in second]
-        assert first
 
 
 def test_work_submitted_to_qdrant_is_done_by_a_worker_elsewhere(tmp_path: Path):

@@ -136,6 +136,13 @@ class SearchContract:
         assert await steps.found(database, "visible words") == set()
         assert await steps.found(database, "head") == {"Visible Words"}
 
+    async def test_a_thousand_tokens_find_what_holds_any_of_them(self, database: Database):
+        await steps.open_papers(database)
+        await steps.show(database, *CORPUS)
+        words = " ".join([*(f"absent{number}" for number in range(1_000)), "x1", "болт", "unrelated"])
+        legs = await steps.search(database, words)
+        steps.check_leg(legs.text, steps.bm25(CORPUS, words), tolerance=TEXT_TOLERANCE)
+
     async def test_no_tokens_find_nothing(self, database: Database):
         await steps.open_papers(database)
         await steps.show(database, *CORPUS)

@@ -5,6 +5,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from gristmill.domain.document import EmbeddingIdentity
 from gristmill.ports.database import Database
 from gristmill.ports.documents import Published
 from tests.contract import documents_contract_steps as steps
@@ -34,6 +35,34 @@ class VectorsContract:
         both = {first: builders.random_unit(1), second: builders.random_unit(2)}
         assert await database.documents.put_vectors(EMBEDDING, both) == 1
         assert await database.documents.put_vectors(EMBEDDING, both) == 0
+
+    async def test_vectors_of_1536_dimensions_are_ranked_by_their_cosines(self, database: Database):
+        large = EmbeddingIdentity("test", "large", dimensions=1_536)
+        await database.documents.open_collection("large", large)
+        versions = [
+            builders.version(
+                f"file:///{name}",
+                [f"{name} {number}" for number in range(10)],
+                collection="large",
+                embedding=large,
+            )
+            for name in "abc"
+        ]
+        vectors = builders.vectors_of(*versions, embedding=large)
+        wanted = await database.documents.stage_versions(versions)
+        assert await database.documents.put_vectors(large, vectors) == 30
+        ids = [version.document_id for version in versions]
+        await database.documents.publish(dict(zip(ids, wanted, strict=True)))
+        query = builders.random_unit(1, dimensions=1_536)
+        expected = {
+            chunk.chunk_id: float(np.dot(vectors[chunk.vector_id], query))
+            for version in versions
+            for chunk in version.chunks
+        }
+        best = sorted(expected, key=lambda chunk: -expected[chunk])[:10]
+        hits = (await steps.search(database, vector=query, collection="large", limit=10)).vector
+        assert [hit.chunk_id for hit in hits] == best
+        assert [hit.score for hit in hits] == pytest.approx([expected[each] for each in best], abs=1e-4)
 
     async def test_first_vector_of_an_id_stays(self, database: Database):
         await steps.open_papers(database)

@@ -24,6 +24,7 @@ from tests.contract.failover_setups import QUIET
 from tests.support.clocks import ManualClock
 from tests.support.databases import new_sqlite
 from tests.support.lines import LinedDatabase
+from tests.support.qdrant_databases import new_qdrant
 
 
 class Set:
@@ -72,6 +73,20 @@ async def test_flow_on_sqlite_alone(tmp_path):
     made = Set(tmp_path, database)
     await flow(made.manager)
     await made.manager.close()
+
+
+async def test_flow_on_qdrant_alone(tmp_path):
+    made = Set(tmp_path, await new_qdrant(ManualClock()))
+    await flow(made.manager)
+    await made.manager.close()
+
+
+async def test_flow_on_postgresql_alone(tmp_path, postgres):
+    clock = ManualClock()
+    async with postgres.opened(clock) as database:
+        made = Set(tmp_path, database)
+        await flow(made.manager)
+        await made.manager.close()
 
 
 @pytest.mark.parametrize("down", [None, 0, 1])

@@ -7,6 +7,7 @@ import pytest
 
 from gristmill.insights.stores import State, StoresStatus, StoreStatus
 from gristmill.insights.stores_doctor import examine
+from gristmill.ports.database import TunnelState
 from gristmill.ports.replication import Acting, Missing, Owed, SetAside
 from gristmill.ports.rows import Kind
 from tests.support.clocks import START
@@ -101,6 +102,14 @@ async def test_a_clock_that_is_off(ahead, word):
     (problem,) = await found((replace(ONE, clock_ahead_seconds=ahead), TWO))
     assert f"{abs(ahead):.1f} s {word} ours" in problem.what
     assert await found((replace(ONE, clock_ahead_seconds=4.9), TWO)) == []
+
+
+async def test_a_tunnel_that_is_down():
+    tunnel = TunnelState("bastion", up=False, since=START, problem="Its key is another one.")
+    down = StoreStatus("postgresql", State.DOWN, preferred=True, problem="no connection", tunnel=tunnel)
+    (_, problem) = await found((down, replace(TWO, acting=True)))
+    assert (problem.what, problem.since) == ("The SSH tunnel through bastion is down.", START)
+    assert await found((replace(ONE, tunnel=replace(tunnel, up=True)), TWO)) == []
 
 
 async def test_serving_without_what_only_the_other_one_has():

@@ -170,7 +170,7 @@ async def test_reconciling_gives_up_when_nothing_moves_any_more(two, clock):
         each.inner.tables.vectors.clear()
     two[1].inner.tables.documents.clear()
     await database.owe_everything()
-    result = await reconcile(database, pause=0)
+    result = await asyncio.wait_for(reconcile(database, pause=0), 10)
     assert not result.done
     assert result.left["one"] == 1
     await database.close()

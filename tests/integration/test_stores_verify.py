@@ -14,6 +14,8 @@ from gristmill.stores.memory import MemoryDatabase
 from tests.contract import batches_contract_steps as batches
 from tests.contract import replication_contract_steps as steps
 from tests.support.clocks import ManualClock
+from tests.support.databases import new_sqlite
+from tests.support.lines import LinedDatabase
 
 NOW = (0.0,)
 
@@ -115,11 +117,16 @@ async def test_a_row_on_its_way_is_looked_at_again(two, monkeypatch):
     one, other = two
     await batches.submit(one, "late")
 
-    async def arrives(_seconds):
-        await steps.exchange(one, other)
+    pauses = []
+
+    async def arrives(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            await steps.exchange(one, other)
 
     monkeypatch.setattr(verifying.asyncio, "sleep", arrives)
     assert (await verify(*two)).count == 0
+    assert pauses == list(verifying.LOOK_AGAIN[:2])
 
 
 async def test_differences_are_all_counted_and_the_first_ones_listed(two):
@@ -144,3 +151,23 @@ async def test_reconciling_everything_heals_what_one_side_lost(clock, two):
     assert result.moved["two"] == len(await steps.everything(one))
     assert (await found(two)).count == 0
     await pair.close()
+
+
+async def test_a_file_and_memory_hold_the_same_after_an_outage_of_either(clock, tmp_path):
+    sides = [LinedDatabase(await new_sqlite(tmp_path, clock)), LinedDatabase(MemoryDatabase(clock))]
+    pair = FailoverDatabase(*sides, clock=clock, options=FailoverOptions(reconcile_every=3_600))
+    await pair.open()
+    await steps.fill(pair, clock.now())
+    for side in sides:
+        side.line.cut = True
+        await batches.submit(pair, "a", "b", seal=True)
+        await batches.complete(pair, *await batches.claim(pair, worker="w2"))
+        await pair.documents.delete_documents([steps.OLD.document_id])
+        await steps.show(pair, steps.NEW)
+        side.line.cut = False
+        assert (await reconcile(pair, pause=0)).done
+        result = await verify(*pair.databases, look_again=NOW)
+        assert (result.count, list(result.differences)) == (0, [])
+        assert result.compared[Kind.CHUNKS] > 0
+    await pair.close()
+    await sides[0].inner.close()

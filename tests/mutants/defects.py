@@ -4,6 +4,7 @@ from tests.mutants.defect import Defect
 from tests.mutants.failover_defects import FAILOVER_DEFECTS
 from tests.mutants.replication_defects import REPLICATION_DEFECTS
 from tests.mutants.server_defects import SERVER_DEFECTS
+from tests.mutants.stores_defects import STORES_DEFECTS
 
 
 def _batches(name: str, file: str, before: str, after: str) -> Defect:
@@ -294,4 +295,4 @@ SQL_DEFECTS = (
     _batches("retry keeps the hold", "reopening.py", "            **NO_HOLD,\n", ""),
 )
 
-DEFECTS = SQL_DEFECTS + REPLICATION_DEFECTS + FAILOVER_DEFECTS + SERVER_DEFECTS
+DEFECTS = SQL_DEFECTS + REPLICATION_DEFECTS + FAILOVER_DEFECTS + STORES_DEFECTS + SERVER_DEFECTS

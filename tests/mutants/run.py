@@ -24,6 +24,12 @@ SUITES = {
         "tests/integration/test_failover.py",
         "tests/unit/test_merging.py",
     ],
+    "two databases": [
+        "tests/integration/test_failover_opening.py",
+        "tests/integration/test_stores_copy.py",
+        "tests/integration/test_stores_status.py",
+        "tests/integration/test_stores_verify.py",
+    ],
     "sql replication": [
         "tests/contract/test_sqlite_replication.py",
         "tests/integration/test_sql_replication.py",
@@ -33,6 +39,8 @@ SUITES = {
         "tests/integration/test_postgres_concurrency.py",
     ],
     "postgres opening": ["tests/integration/test_postgres_opening.py"],
+    "postgres hnsw": ["tests/integration/test_postgres_hnsw.py"],
+    "postgres tunnel": ["tests/integration/test_tunnel.py"],
     "postgres trouble": ["tests/integration/test_postgres_outages.py"],
     "qdrant races": ["tests/integration/test_qdrant_races.py", "tests/integration/test_qdrant_store.py"],
     "qdrant batches": ["tests/contract/test_qdrant_batches.py"],

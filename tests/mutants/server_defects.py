@@ -13,6 +13,48 @@ def _qdrant(name: str, suite: str, file: str, before: str, after: str) -> Defect
 
 POSTGRES_DEFECTS = (
     _postgres(
+        "any SSH server is trusted",
+        "tunnel",
+        "ssh.py",
+        "        self.seen = key\n        return False",
+        "        self.seen = key\n        return True",
+    ),
+    _postgres(
+        "a certificate for the end of the tunnel",
+        "tunnel",
+        "postgres.py",
+        'local = {"hostaddr": "127.0.0.1",',
+        'local = {"host": "127.0.0.1",',
+    ),
+    _postgres(
+        "a lost tunnel stays lost",
+        "tunnel",
+        "tunnel.py",
+        'self._changed(up=False, problem="the SSH connection was lost")',
+        "return",
+    ),
+    _postgres(
+        "what is stored later is not in the index",
+        "hnsw",
+        "hnsw_building.py",
+        "FROM fresh WHERE embedding_no",
+        "FROM fresh WHERE false AND embedding_no",
+    ),
+    _postgres(
+        "negative numbers are positive in the index",
+        "hnsw",
+        "hnsw_building.py",
+        "* (1 - (u >> 22 & 2))",
+        "* 1",
+    ),
+    _postgres(
+        "what the index does not bring is not found",
+        "hnsw",
+        "hnsw.py",
+        "return shown.among(_compared(connection, row, unit, shown.allowed(VECTOR)), VECTOR, limit)",
+        "return []",
+    ),
+    _postgres(
         "no row is locked",
         "at once",
         "locks.py",

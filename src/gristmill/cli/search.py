@@ -65,6 +65,8 @@ def search(
 def _print_answer(answer: "Answer") -> None:
     if answer.reason:
         say(f"Note: {safe(answer.reason)}")
+    if answer.instead:
+        say(f"Note: Nothing has these words. Looked for instead: {safe(', '.join(answer.instead))}.")
     if not answer.results:
         print_text("Nothing was found. Other words, or --type vector, may help.")
     show = _print_highlighted if sys.stdout.isatty() else _print_plain

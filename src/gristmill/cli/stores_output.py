@@ -40,6 +40,7 @@ def _store_json(store: "StoreStatus") -> dict[str, Any]:
         "version": _version(store),
         "latency_seconds": store.latency_seconds,
         "clock_ahead_seconds": store.clock_ahead_seconds,
+        "tunnel": store.tunnel,
         "details": store.details,
         "owed_rows": None if owes is None else owes.rows,
         "oldest_owed_at": None if owes is None else owes.oldest,

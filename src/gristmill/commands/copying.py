@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gristmill.engine.comparing import Difference, all_rows, is_tombstone, name_of, same_content
 from gristmill.engine.liveness import seems_gone
@@ -14,6 +14,7 @@ from gristmill.ports.replication import Fate, Identity, Merge
 from gristmill.ports.rows import Kind, Row
 
 SHOWN = 100
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 OnRows = Callable[[Kind, int], None]
 
 
@@ -56,7 +57,7 @@ async def copy(
     async for rows in all_rows(source):
         await _bring(rows, target, copied, source=origin, expects=held)
         on_rows(rows[-1].kind, sum(copied.rows.values()))
-    await _count(target, copied)
+    await _count(source, target, copied)
     await target.tidy()
     return copied
 
@@ -112,11 +113,25 @@ def _wrong(merge: Merge, there: Row | None) -> str | None:
     return None if same_content(merge.row, there) else "it differs there"
 
 
-async def _count(target: ReplicatedDatabase, copied: Copied) -> None:
-    """What somebody else writes there meanwhile must not go unseen."""
-    there: Counter[Kind] = Counter()
-    async for rows in all_rows(target):
-        there.update(row.kind for row in rows if not is_tombstone(row.body))
-    for kind in Kind:
-        if there[kind] != copied.rows[kind]:
-            copied.differs(kind, "", "", f"{there[kind]} rows there, {copied.rows[kind]} copied")
+async def _count(source: ReplicatedDatabase, target: ReplicatedDatabase, copied: Copied) -> None:
+    """What each counts of its own rows; also what somebody else writes to either meanwhile is seen so."""
+    here, there = await _counts(source), await _counts(target)
+    for kind, name in here | there:
+        mine, theirs = here.get((kind, name), 0), there.get((kind, name), 0)
+        if mine != theirs:
+            copied.differs(kind, "", name, f"{mine} in the source, {theirs} in the target")
+
+
+async def _counts(database: ReplicatedDatabase) -> dict[tuple[Kind, str], int]:
+    found = await database.batches.get_processing_statistics(_EVER)
+    counts = {
+        (Kind.BATCH, "count"): found.batches,
+        (Kind.RECORD, "count"): found.items,
+        (Kind.RECORD, "completed"): found.completed,
+        (Kind.RECORD, "failed"): found.failed,
+        (Kind.RECORD, "cancelled"): found.cancelled,
+    }
+    for each in await database.documents.list_collections():
+        name = each.collection.name
+        counts |= {(Kind.DOCUMENT, f"of {name}"): each.documents, (Kind.CHUNKS, f"of {name}"): each.chunks}
+    return counts

@@ -13,7 +13,7 @@ from gristmill.domain.record import RecordStatus
 from gristmill.engine.core import Core
 from gristmill.engine.liveness import has_ended_here, seems_gone
 from gristmill.insights import batches as batch_insights
-from gristmill.insights.problems import Problem, skewed
+from gristmill.insights.problems import Problem, closed_tunnel, skewed
 from gristmill.ports.batches import Progress
 from gristmill.ports.errors import GristmillError, SchemaOutOfDateError, StoreUnavailableError
 from gristmill.settings import Settings
@@ -134,11 +134,12 @@ async def _database(core: Core) -> list[Problem]:
         ahead = None if health.clock is None else (health.clock - core.clock.now()).total_seconds()
         return list(skewed(health.database, ahead))
     return [
+        *closed_tunnel(health.tunnel),
         Problem(
             what=f"Database '{health.database}' does not work as it should.",
             why=health.problem or "It gave no reason.",
             command="gristmill --log-level debug doctor",
-        )
+        ),
     ]
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from gristmill.ports.database import TunnelState
+
 MOST_SKEW_SECONDS = 5.0
 
 
@@ -15,6 +17,16 @@ class Problem:
     why: str
     command: str
     since: datetime | None = None
+
+
+def closed_tunnel(tunnel: TunnelState | None) -> Iterator[Problem]:
+    if tunnel is not None and not tunnel.up and tunnel.problem is not None:
+        yield Problem(
+            what=f"The SSH tunnel through {tunnel.through} is down.",
+            why=f"{tunnel.problem} It is opened again by itself once that is mended.",
+            command="gristmill config show",
+            since=tunnel.since,
+        )
 
 
 def skewed(database: str, ahead: float | None) -> Iterator[Problem]:

@@ -15,9 +15,11 @@ from gristmill.domain.fusion import coverage, fuse
 from gristmill.engine.core import Core
 from gristmill.pipeline.documents import DEFAULT_COLLECTION
 from gristmill.pipeline.markings import Marked, mark
+from gristmill.pipeline.slips import slips
 from gristmill.pipeline.tokens import index_tokens, query_tokens
 from gristmill.ports.documents import ChunkQuery, Legs, Vector
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError, GristmillError
+from gristmill.ports.failover import serving
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +55,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``degraded``: a leg that was asked for did not answer, and ``reason`` says why. ``stale``: from cache."""
+    """``degraded``: a leg that was asked for did not answer, and ``reason`` says why. ``stale``: from cache.
+
+    ``instead``: no word of the query is anywhere, so these, one slip away, were looked for.
+    """
 
     query: str
     type: SearchType
@@ -62,6 +67,7 @@ class Answer:
     stale: bool
     reason: str | None
     results: Sequence[Found]
+    instead: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -71,6 +77,7 @@ class Answer:
             "degraded": self.degraded,
             "stale": self.stale,
             "reason": self.reason,
+            "instead": list(self.instead),
             "results": [_found_json(found) for found in self.results],
         }
 
@@ -94,17 +101,21 @@ async def search(core: Core, request: SearchRequest) -> Answer:
         filters=request.filters,
     )
     legs = await core.database.documents.search(query)
+    instead: dict[str, str] = {}
+    if query.tokens and not legs.text:
+        legs, instead = await _one_slip_away(core, query, legs, slips(request.query))
     if request.type is SearchType.VECTOR and vector is not None and not legs.vector:
         legs = await core.database.documents.search(replace(query, tokens=tokens, vector=None))
         reason = "Vector search found nothing, so text search answered." if legs.text else reason
     return Answer(
         query=request.query,
         type=request.type,
-        served_by=core.database.name,
+        served_by=serving(core.database),
         degraded=reason is not None,
         stale=False,
         reason=reason,
-        results=_ranked(core, legs, request, tokens),
+        results=_ranked(core, legs, request, list(instead) or tokens),
+        instead=list(dict.fromkeys(instead.values())),
     )
 
 
@@ -133,6 +144,17 @@ async def _check_collection(core: Core, request: SearchRequest) -> None:
         raise CollectionNotFoundError(request.collection, list(known))
     if request.type is not SearchType.TEXT and collection.embedding != core.embedding:
         raise CollectionConflictError(collection.name, collection.embedding.key, core.embedding.key)
+
+
+async def _one_slip_away(
+    core: Core, query: ChunkQuery, legs: Legs, near: Mapping[str, str]
+) -> tuple[Legs, dict[str, str]]:
+    """What is found by the tokens near those of the query, and which of them it is that it holds."""
+    found = await core.database.documents.search(replace(query, tokens=list(near))) if near else legs
+    held = {
+        token for hit in found.text for token in index_tokens(embedded_text(hit.title, hit.heading, hit.text))
+    }
+    return found, {token: word for token, word in near.items() if token in held}
 
 
 async def _query_vector(core: Core, request: SearchRequest) -> tuple[Vector | None, str | None]:

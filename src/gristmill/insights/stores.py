@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TypeVar, cast
 
 from gristmill.ports.clock import Clock
-from gristmill.ports.database import Database, Health, ReplicatedDatabase
+from gristmill.ports.database import Database, Health, ReplicatedDatabase, TunnelState
 from gristmill.ports.errors import GristmillError, StoreUnavailableError
 from gristmill.ports.replication import Acting, Owed, SetAside, Standing
 
@@ -37,6 +37,7 @@ class StoreStatus:
     problem: str | None = None
     latency_seconds: float | None = None
     clock_ahead_seconds: float | None = None
+    tunnel: TunnelState | None = None
     details: Mapping[str, str] = field(default_factory=dict)
     owes: Owed | None = None
     set_aside: Sequence[SetAside] = ()
@@ -85,29 +86,33 @@ class _Look:
     paired: bool
 
     async def taken(self) -> StoreStatus:
-        name = self.database.name
+        found = StoreStatus(self.database.name)
         try:
-            health = await self._opened()
-            found = StoreStatus(
-                name=name,
-                latency_seconds=health.latency_seconds,
-                clock_ahead_seconds=self._ahead(health),
-                details=health.details,
-            )
+            # Whatever it says before it is open: one that hangs must not take as long as a migration may.
+            asked = await self._within(self.patience.probe, self.database.check())
+            found = replace(found, tunnel=asked.tunnel)
+            found = self._with_its_health(found, await self._opened())
             return await self._with_what_it_owes(found) if self.paired else found
         except StoreUnavailableError as error:
-            return StoreStatus(name, state=State.DOWN, problem=error.reason)
+            return replace(found, state=State.DOWN, problem=error.reason)
         except GristmillError as error:
-            return StoreStatus(name, state=State.REFUSED, problem=str(error))
+            return replace(found, state=State.REFUSED, problem=str(error))
 
     async def _opened(self) -> Health:
-        # Whatever it says before it is open: one that hangs must not take as long as a migration may.
-        await self._within(self.patience.probe, self.database.check())
         await self._within(self.patience.opening, self.database.open())
         health = await self._within(self.patience.probe, self.database.check())
         if not health.ok:
             raise StoreUnavailableError(self.database.name, health.problem or "its check fails", "")
         return health
+
+    def _with_its_health(self, found: StoreStatus, health: Health) -> StoreStatus:
+        return replace(
+            found,
+            latency_seconds=health.latency_seconds,
+            clock_ahead_seconds=self._ahead(health),
+            details=health.details,
+            tunnel=health.tunnel,
+        )
 
     def _ahead(self, health: Health) -> float | None:
         return None if health.clock is None else (health.clock - self.clock.now()).total_seconds()

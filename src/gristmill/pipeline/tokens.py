@@ -62,6 +62,12 @@ def query_tokens(text: str) -> list[str]:
     return list(dict.fromkeys(token for unit in telling or found for token in _tokens(unit)))
 
 
+def query_words(text: str) -> list[str]:
+    """Return the words of a query before stemming, each once, without stop words."""
+    words = chain.from_iterable(map(_words, _UNIT.findall(text)))
+    return [word for word in dict.fromkeys(words) if word not in STOP_WORDS]
+
+
 def units(text: str) -> Iterator[Unit]:
     """Yield where the words of ``text`` stand, each with its tokens."""
     for match in _UNIT.finditer(text):

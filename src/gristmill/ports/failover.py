@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gristmill.ports.database import Database, ReplicatedDatabase
 from gristmill.ports.replication import Acting, Missing, Owed
@@ -53,6 +53,7 @@ class FailoverStatus:
     events: Sequence[FailoverEvent]
 
 
+@runtime_checkable
 class Pair(Database, Protocol):
     """Calls raise AllStoresUnavailableError when neither of the two serves."""
 
@@ -72,3 +73,9 @@ class Pair(Database, Protocol):
     def status(self) -> FailoverStatus:
         """As this process last saw it; costs no call."""
         ...
+
+
+def serving(database: Database) -> str:
+    """The name of the database that serves: the one of two, or the only one."""
+    acting = database.status().acting if isinstance(database, Pair) else None
+    return acting.database if acting is not None and acting.term else database.name

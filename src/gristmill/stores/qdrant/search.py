@@ -29,6 +29,8 @@ _ATTEMPTS = 20
 _MORE = 20  # Candidates beyond the limit, and how many times more when they do not suffice.
 _TIMES = 3
 _GRAPH_CANDIDATES = 128
+_COUNTED_EACH = 64
+_MOST_TERMS = 1_000_000
 
 Fetch = Callable[[int], Awaitable[list[models.ScoredPoint]]]
 Live = dict[UUID, str | None]
@@ -175,11 +177,18 @@ class DocumentsSearch(DocumentStore):
     async def _statistics(self, attempt: _Attempt, terms: Sequence[int], index_mean_length: float) -> Bm25:
         """Of what the collection shows, whatever the filters are."""
         shown = equals("collection", attempt.query.collection)
-        lengths, *holding = await asyncio.gather(
-            attempt.chunks.facet("length", where(shown)),
-            *(attempt.chunks.count(where(shown, equals("terms", term))) for term in terms),
+        lengths, holding = await asyncio.gather(
+            attempt.chunks.facet("length", where(shown)), self._holding(attempt.chunks, shown, terms)
         )
-        return Bm25.of(dict(zip(terms, holding, strict=True)), lengths, index_mean_length)
+        return Bm25.of(holding, lengths, index_mean_length)
+
+    async def _holding(self, chunks: Points, shown: Condition, terms: Sequence[int]) -> dict[int, int]:
+        """How many chunks hold each term. Many terms are rare ones (``pipeline.slips``): one call counts them all."""
+        if len(terms) > _COUNTED_EACH:
+            found = await chunks.facet("terms", where(shown, any_of("terms", terms)), limit=_MOST_TERMS)
+            return {term: found.get(term, 0) for term in terms}
+        counts = await asyncio.gather(*(chunks.count(where(shown, equals("terms", term))) for term in terms))
+        return dict(zip(terms, counts, strict=True))
 
 
 def _sparse_query(bm25: Bm25) -> models.SparseVector:

@@ -20,6 +20,7 @@ from gristmill.stores.sql.batches import SqlBatches
 from gristmill.stores.sql.connections import Connections
 from gristmill.stores.sql.dialects import SQLITE
 from gristmill.stores.sql.documents import SqlDocuments
+from gristmill.stores.sql.nearest import NearestVectors
 from gristmill.stores.sql.replication import SqlReplication
 from gristmill.stores.sql.sqlite import SqliteFile
 from gristmill.stores.sql.transactions import Access
@@ -31,7 +32,13 @@ class AnySqlDatabase(ABC):
     name: str
 
     def __init__(
-        self, access: Access, *, clock: Clock, retry_policy: RetryPolicy | None, folder: Path
+        self,
+        access: Access,
+        *,
+        clock: Clock,
+        retry_policy: RetryPolicy | None,
+        folder: Path,
+        nearest: NearestVectors | None = None,
     ) -> None:
         self._clock = clock
         self._write_ids = WriteIds(uuid4().hex[:16])
@@ -40,7 +47,7 @@ class AnySqlDatabase(ABC):
         self.batches = SqlBatches(
             self._connections, clock, retry_policy=retry_policy or RetryPolicy(), write_ids=self._write_ids
         )
-        self.documents = SqlDocuments(self._connections, clock=clock, folder=folder)
+        self.documents = SqlDocuments(self._connections, clock=clock, folder=folder, nearest=nearest)
 
     def _finish(self, connection: Connection) -> None:
         self.replication.finish(connection)

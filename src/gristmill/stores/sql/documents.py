@@ -18,6 +18,7 @@ from gristmill.stores.sql import (
     text_merging,
 )
 from gristmill.stores.sql.connections import Connections
+from gristmill.stores.sql.nearest import NearestVectors
 from gristmill.stores.sql.search import Searcher
 from gristmill.stores.sql.vector_matrix import Matrices
 
@@ -25,11 +26,14 @@ from gristmill.stores.sql.vector_matrix import Matrices
 class SqlDocuments:
     """``folder`` is for files derived from the database; they may be deleted while nobody searches."""
 
-    def __init__(self, connections: Connections, *, clock: Clock, folder: Path) -> None:
+    def __init__(
+        self, connections: Connections, *, clock: Clock, folder: Path, nearest: NearestVectors | None = None
+    ) -> None:
         self._connections = connections
         self._clock = clock
         self._matrices = Matrices(folder)
-        self._searcher = Searcher(self._matrices)
+        self._nearest = nearest
+        self._searcher = Searcher(self._matrices, nearest)
 
     # -- collections ---------------------------------------------------------------------------------
 
@@ -113,6 +117,8 @@ class SqlDocuments:
     def _catch_up(self, connection: Connection) -> None:
         """So that other processes, short-lived ones above all, find the files as they need them."""
         for row in collection_rows.every(connection):
+            if self._nearest is not None and self._nearest.serves(connection, row.embedding_no):
+                continue
             embedding = row.collection.embedding
             matrix = self._matrices.of(row.embedding_no, embedding=embedding, incarnation=row.incarnation)
             matrix.catch_up(connection)

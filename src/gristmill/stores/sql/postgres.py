@@ -85,6 +85,12 @@ class Server:
             hide_parameters=True,  # What users store does not belong in error texts.
         )
 
+    def alone(self, limit: float) -> psycopg.Connection[Any]:
+        """A connection outside the pools, without transactions, for statements that take up to so many seconds."""
+        connection = self._connect(limit)
+        connection.autocommit = True
+        return connection
+
     def _connect(self, limit: float) -> "_Connection":
         connection = self._connect_through(self.tunnel, limit) if self.tunnel else self._dial(limit)
         connection.answer_seconds = limit

@@ -94,15 +94,18 @@ class Shown:
         while True:
             found = self._among(leg, candidates.best(count))
             if len(found) >= limit or count >= len(candidates):
-                return sorted(found, key=_best_first)[:limit]
+                return _first(found, limit)
             share = max(1, len(found)) / count
             needed = int(2 * limit / share)
             if needed > share * len(candidates):
                 break
             count = needed
         # Listing all that may be shown is less work than looking at so many that may not.
-        allowed = candidates.among(self._allowed(leg))
-        return sorted(self._among(leg, allowed.best(limit)), key=_best_first)[:limit]
+        return self.among(candidates.among(self.allowed(leg)).best(limit), leg, limit)
+
+    def among(self, candidates: Candidates, leg: Leg, limit: int) -> list[Found]:
+        """Like ``best``, but looks at every candidate."""
+        return _first(self._among(leg, candidates), limit)
 
     def _among(self, leg: Leg, candidates: Candidates) -> list[Found]:
         scores = dict(zip(candidates.numbers.tolist(), candidates.scores.tolist(), strict=True))
@@ -110,7 +113,8 @@ class Shown:
         rows = _look(leg, self._filters).execute(self._connection, parameters)
         return [Found(scores[candidate], chunk_id, chunk_no) for candidate, chunk_no, chunk_id in rows.all()]
 
-    def _allowed(self, leg: Leg) -> Numbers:
+    def allowed(self, leg: Leg) -> Numbers:
+        """The numbers of all candidates that may be shown, ascending."""
         if not self._filters:
             return self._listings.of(self._connection, self._collection_no, leg)
         return _list(self._connection, leg, self._parameters, filters=self._filters)
@@ -159,6 +163,10 @@ def _matching(position: int) -> Select[Any]:
 def _matching_documents(position: int) -> ColumnElement[bool]:
     """For all documents at once."""
     return documents.c.no.in_(select(attributes.c.document_no).where(_has_value(position)))
+
+
+def _first(found: Sequence[Found], limit: int) -> list[Found]:
+    return sorted(found, key=_best_first)[:limit]
 
 
 def _best_first(found: Found) -> tuple[float, bytes]:

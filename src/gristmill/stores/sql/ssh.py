@@ -4,9 +4,11 @@ The key of the SSH server is always checked against a known_hosts file; nothing 
 is read, and no agent is asked.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -21,6 +23,10 @@ from gristmill.stores.sql.dialects import POSTGRESQL
 PORT = 22
 CONNECT_SECONDS = 10.0
 _UNANSWERED_KEEPALIVES = 2
+_HOST_KEY_ALGORITHMS = (
+    *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    *("rsa-sha2-512", "rsa-sha2-256"),
+)
 _LATER = "Try again once it is back; nothing that was acknowledged is lost."
 
 
@@ -96,6 +102,7 @@ async def _connect(options: SshOptions) -> asyncssh.SSHClientConnection:
             username=options.user,
             client_keys=[key],
             known_hosts=known,
+            server_host_key_algs=_algorithms(_expected(known, options)),
             client_factory=lambda: client,
             preferred_auth=["publickey"],
             agent_path=None,
@@ -116,6 +123,21 @@ class _Client(asyncssh.SSHClient):
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
         self.seen = key
         return False
+
+
+def _expected(known: asyncssh.SSHKnownHosts, options: SshOptions) -> Sequence[Sequence[Any]]:
+    """What is known of the server: its keys, the authorities that may sign them, and more."""
+    return known.match(options.host, "", None if options.port == PORT else options.port)
+
+
+def _algorithms(expected: Sequence[Sequence[Any]]) -> Sequence[str]:
+    """Those of the keys we know first, then the others, so that a key of another kind is seen, named and refused."""
+    keys, authorities, *_ = expected
+    spoken = {each.decode() for key in keys for each in key.sig_algorithms}
+    known = [each for each in _HOST_KEY_ALGORITHMS if each in spoken]
+    if authorities or not known:
+        return ()  # As asyncssh chooses.
+    return list(dict.fromkeys([*known, *_HOST_KEY_ALGORITHMS]))
 
 
 def _private_key(path: Path) -> asyncssh.SSHKey:
@@ -183,7 +205,7 @@ def _untrusted(
     name = options.host if options.port == PORT else f"[{options.host}]:{options.port}"
     key = f"{seen.get_algorithm()} key {seen.get_fingerprint()}"
     add = f"ssh-keyscan -p {options.port} {options.host} >> {options.known_hosts}"
-    if any(known.match(options.host, "", None if options.port == PORT else options.port)):
+    if any(_expected(known, options)):
         return ConfigurationError(
             f"{options} shows another key than before ({key}), so nothing was sent to it: it was set up anew, or somebody "
             f"is between. Ask who runs it. If that is its key: ssh-keygen -R '{name}' -f {options.known_hosts} && {add}"

@@ -89,8 +89,7 @@ class VectorMatrix:
         self, folder: Path, embedding_no: int, *, embedding: EmbeddingIdentity, incarnation: UUID
     ) -> None:
         self._embedding_no = embedding_no
-        self._dimensions = embedding.dimensions
-        self._normalised = embedding.normalised
+        self._embedding = embedding
         name = f"vectors-{embedding_no}"
         self._files = VectorFiles(folder, name, incarnation=incarnation, dimensions=embedding.dimensions)
         self._catching_up = threading.Lock()
@@ -128,7 +127,7 @@ class VectorMatrix:
 
     def _follow_in_memory(self, connection: Connection, stored: int) -> None:
         if not self._agrees(connection, self._current.matrix, stored):
-            self._mapped, self._tail = no_rows(self._dimensions), []
+            self._mapped, self._tail = no_rows(self._embedding.dimensions), []
         last = max(rows.last for rows in (self._mapped, *self._tail))
         while last < stored:
             self._tail.append(self._rows_after(connection, last))
@@ -147,19 +146,13 @@ class VectorMatrix:
         sample = np.unique(np.linspace(0, seen - 1, _ROWS_COMPARED).astype(np.int64))
         numbers = matrix.numbers[sample]
         parameters = {"embedding_no": self._embedding_no, "numbers": packed_numbers(numbers)}
-        found = self._as_rows(connection.execute(_ROWS_OF, parameters).all())
+        found = rows_of(connection.execute(_ROWS_OF, parameters).all(), self._embedding)
         same_numbers = np.array_equal(found.numbers, numbers)
         return same_numbers and np.array_equal(found.vectors, matrix.rows(sample), equal_nan=True)
 
     def _rows_after(self, connection: Connection, last: int) -> Rows:
         parameters = {"embedding_no": self._embedding_no, "after": last}
-        return self._as_rows(connection.execute(_ROWS_AFTER, parameters).all())
-
-    def _as_rows(self, found: Sequence[Any]) -> Rows:
-        numbers = np.array([number for number, _ in found], np.int64)
-        stored = np.frombuffer(b"".join(data for _, data in found), np.float32)
-        rows = stored.reshape(len(found), self._dimensions)
-        return Rows(numbers, rows if self._normalised else _unit_rows(rows))
+        return rows_of(connection.execute(_ROWS_AFTER, parameters).all(), self._embedding)
 
 
 class Matrices:
@@ -176,6 +169,14 @@ class Matrices:
         matrix = VectorMatrix(self._folder, embedding_no, embedding=embedding, incarnation=incarnation)
         # Readers run in threads: all must use the one that came first.
         return self._matrices.setdefault(embedding_no, matrix)
+
+
+def rows_of(found: Sequence[Any], embedding: EmbeddingIdentity) -> Rows:
+    """Rows of unit length from the numbers and stored vectors that a statement found."""
+    numbers = np.array([number for number, _ in found], np.int64)
+    stored = np.frombuffer(b"".join(data for _, data in found), np.float32)
+    rows = stored.reshape(len(found), embedding.dimensions)
+    return Rows(numbers, rows if embedding.normalised else _unit_rows(rows))
 
 
 def _joined(parts: list[Rows]) -> Rows:
