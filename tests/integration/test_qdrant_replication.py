@@ -9,6 +9,7 @@ import pytest
 from qdrant_client import models
 
 from gristmill.ports.replication import Fate, Identity, SetAside
+from gristmill.ports.rows import Kind
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.qdrant import schema
 from gristmill.stores.qdrant.database import QdrantDatabase
