@@ -39,7 +39,7 @@ class Crash(BaseException):
 class CrashingClient:
     """Passes everything on to the client until its n-th write."""
 
-    WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete"})
+    WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete_payload", "delete"})
 
     def __init__(self, client: Any, crash_at: int) -> None:
         self._client = client

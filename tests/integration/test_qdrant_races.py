@@ -26,7 +26,7 @@ NEW = builders.version("file:///a", ["new one"])
 class InterruptedClient:
     """Passes everything on; before the n-th write to a collection, another process has its turn."""
 
-    WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete"})
+    WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete_payload", "delete"})
 
     def __init__(self, client: Any, collection: str, other: Callable[[], Awaitable[Any]], *, at: int) -> None:
         self._client = client

@@ -96,7 +96,8 @@ async def test_pages_are_exact_however_much_item_ids_share(database: QdrantDatab
 async def test_everything_filtered_or_ordered_has_an_index(database: QdrantDatabase):
     await database.documents.open_collection("papers", builders.EMBEDDING)
     client = database._connection.client
-    for layout in (schema.STATE, schema.RECORDS, schema.DOCUMENTS, schema.chunks_of(8)):
+    layouts = (schema.STATE, schema.RECORDS, schema.DOCUMENTS, schema.VERSIONS)
+    for layout in (*layouts, schema.chunks_of(8), schema.vectors_of(8)):
         found = await client.get_collection(Points(database._connection, layout.name).name)
         kinds = {key: each.data_type.value for key, each in found.payload_schema.items()}
         assert kinds == dict(layout.indexes)

@@ -1,6 +1,7 @@
 """What all parts of the batch port share: reading batches and records, and changing them by compare-and-set."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from qdrant_client import models
@@ -13,23 +14,33 @@ from gristmill.domain.versions import WriteIds
 from gristmill.ports.clock import Clock
 from gristmill.ports.errors import BatchNotFoundError
 from gristmill.stores.qdrant import batch_points, record_points, schema
+from gristmill.stores.qdrant.batch_points import StoredBatch
 from gristmill.stores.qdrant.connection import Connection
+from gristmill.stores.qdrant.marks import Numbers
 from gristmill.stores.qdrant.points import TOKEN, Payload, Points, equals, where
 from gristmill.stores.qdrant.record_points import Outcomes, placed_as, record_of
 
 REMOVED = equals("removed", "yes")
-Decide = Callable[[Batch, Payload], models.PointStruct | None]
+Decide = Callable[[StoredBatch], StoredBatch | None]
 
 
 class BatchStore:
     def __init__(
-        self, connection: Connection, clock: Clock, *, retry_policy: RetryPolicy, write_ids: WriteIds
+        self,
+        connection: Connection,
+        clock: Clock,
+        *,
+        retry_policy: RetryPolicy,
+        write_ids: WriteIds,
+        numbers: Numbers,
     ) -> None:
         self._state = Points(connection, schema.STATE.name)
         self._records = Points(connection, schema.RECORDS.name)
+        self._documents = Points(connection, schema.DOCUMENTS.name)
         self._clock = clock
         self._policy = retry_policy
         self._write_ids = write_ids
+        self._numbers = numbers
         self._crowded = 0  # For how many rounds more other claimers are to be reckoned with.
 
     def _write(self) -> moves.Write:
@@ -37,13 +48,18 @@ class BatchStore:
 
     # -- batches -------------------------------------------------------------------------------------
 
-    async def _payloads(self, batch_ids: Iterable[UUID]) -> dict[UUID, Payload]:
-        """The points of those batches that are there."""
+    async def _all_batches(self, batch_ids: Iterable[UUID]) -> dict[UUID, StoredBatch]:
+        """Tombstones too."""
         found = await self._state.get(batch_ids)
-        return {each: payload for each, payload in found.items() if "removed" not in payload}
+        return {each: batch_points.stored_of(payload) for each, payload in found.items()}
 
-    async def _payload(self, batch_id: UUID) -> Payload:
-        found = await self._payloads([batch_id])
+    async def _batches(self, batch_ids: Iterable[UUID]) -> dict[UUID, StoredBatch]:
+        """Those that are there."""
+        found = await self._all_batches(batch_ids)
+        return {each: stored for each, stored in found.items() if stored.facts.deleted is None}
+
+    async def _batch(self, batch_id: UUID) -> StoredBatch:
+        found = await self._batches([batch_id])
         if batch_id not in found:
             raise BatchNotFoundError(batch_id)
         return found[batch_id]
@@ -51,29 +67,45 @@ class BatchStore:
     async def _outcomes(self, batch_id: UUID) -> Outcomes:
         return Outcomes(await self._records.facet("outcome", of_batch(batch_id)))
 
-    async def _counted(self, payload: Payload) -> Batch:
-        batch = batch_points.batch_of(payload)
-        found = await self._outcomes(batch.batch_id)
-        return batch_points.counted(batch, found.counters.ended)
+    async def _counted(self, stored: StoredBatch) -> Batch:
+        found = await self._outcomes(stored.batch_id)
+        return batch_points.counted(stored.batch, found.counters.ended)
 
-    async def _change_batch(self, batch_id: UUID, decide: Decide) -> Payload:
-        """Change a batch by what ``decide`` makes of its newest state, None for nothing; returns its point.
+    async def _change_batch(self, batch_id: UUID, decide: Decide) -> StoredBatch:
+        """Change a batch by what ``decide`` makes of its newest state, None for nothing; returns what is stored then.
 
         Raises BatchNotFoundError. Of several that write at once each goes on in turn.
         """
         while True:
-            payload = await self._payload(batch_id)
-            new = decide(batch_points.batch_of(payload), payload)
+            stored = await self._batch(batch_id)
+            new = decide(stored)
             if new is None:
-                return payload
-            if await self._state.swap_one(new, payload[TOKEN]):
-                return new.payload or {}
+                return stored
+            written = await self._swap_batch(stored, new)
+            if written is not None:
+                return written
+
+    async def _swap_batch(self, before: StoredBatch, new: StoredBatch) -> StoredBatch | None:
+        """Store the batch, owed if its facts changed; None if it is no more as it was before."""
+        if new.facts != before.facts:
+            new = replace(new, marks=self._numbers.marks())
+        return await self._put_batch(before, new)
+
+    async def _put_batch(self, before: StoredBatch, new: StoredBatch) -> StoredBatch | None:
+        """The same with the marks as given."""
+        made = batch_points.point_of(new)
+        return (
+            batch_points.stored_of(made.payload or {})
+            if await self._state.swap_one(made, before.token)
+            else None
+        )
 
     # -- records -------------------------------------------------------------------------------------
 
     async def _swap_records(self, changed: Sequence[Record], rows: Mapping[UUID, Payload]) -> set[UUID]:
         """Store records whose rows are still as they were read; returns the ids of those that were stored."""
-        points = [record_points.point_of(each, placed_as(rows[each.record_id])) for each in changed]
+        marks = self._numbers.marks()
+        points = [record_points.point_of(each, placed_as(rows[each.record_id]), marks) for each in changed]
         return await self._records.swap(points, [rows[each.record_id][TOKEN] for each in changed])
 
     async def _move(

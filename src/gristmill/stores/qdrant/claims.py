@@ -12,14 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from qdrant_client import models
-
 from gristmill.domain import moves
-from gristmill.domain.batch import Batch, BatchStatus
 from gristmill.domain.record import Record, claim_order
-from gristmill.stores.qdrant import batch_points, schema
-from gristmill.stores.qdrant.batch_points import batch_of, kept_of
-from gristmill.stores.qdrant.batch_store import BatchStore
+from gristmill.stores.qdrant import batch_points
+from gristmill.stores.qdrant.batch_points import StoredBatch, changed_at
+from gristmill.stores.qdrant.batch_store import REMOVED, BatchStore
 from gristmill.stores.qdrant.points import Condition, Payload, any_of, equals, where, within
 from gristmill.stores.qdrant.record_points import id_of, record_of
 from gristmill.stores.qdrant.values import instant, moment
@@ -45,7 +42,7 @@ class Claims(BatchStore):
             rows = await self._first_due(due, closed, missing * (_SPREAD if self._crowded else 1))
             if not rows:
                 break
-            batches = await self._payloads({UUID(row["batch_id"]) for row in rows})
+            batches = await self._batches({UUID(row["batch_id"]) for row in rows})
             if stopped := {each for each in _batches_of(rows) if not _open(batches.get(each), now)}:
                 closed |= stopped
                 continue
@@ -58,21 +55,21 @@ class Claims(BatchStore):
             claimed += [each for each in taken if each.record_id in won]
             self._crowded = max(0, self._crowded - 1) if len(won) == len(taken) else _LOSS_COUNTS_FOR
             for each in {record.batch_id for record in taken if record.record_id in won}:
-                if batch_of(batches[each]).started_at is None:
+                if batches[each].facts.started_at is None:
                     await self._change_batch(each, self._started)
         return sorted(claimed, key=claim_order)
 
-    def _started(self, batch: Batch, payload: Payload) -> models.PointStruct | None:
-        if batch.started_at is not None:
+    def _started(self, stored: StoredBatch) -> StoredBatch | None:
+        if stored.facts.started_at is not None:
             return None
         now = self._clock.now()
-        started = replace(batch, status=BatchStatus.PROCESSING, started_at=now, updated_at=now)
-        return batch_points.point_of(started, kept_of(payload))
+        return replace(stored, facts=changed_at(stored.facts, now, started_at=now))
 
     async def _held(self) -> dict[UUID, datetime]:
         """Until when each batch is held that is or was."""
         held = await self._state.by_id(
-            schema.of_type(batch_points.BATCH, within("hold_until", gte=0)), fields=["batch_id", "hold_until"]
+            where(equals("type", batch_points.BATCH), within("hold_until", gte=0), without=[REMOVED]),
+            fields=["batch_id", "hold_until"],
         )
         return {UUID(each["batch_id"]): moment(each["hold_until"]) for each in held}
 
@@ -109,7 +106,7 @@ class Claims(BatchStore):
             if not rows:
                 return None
             (batch_id,) = _batches_of(rows)
-            if not _stopped((await self._payloads([batch_id])).get(batch_id)):
+            if not _stopped((await self._batches([batch_id])).get(batch_id)):
                 return moment(rows[0]["next_attempt_at"])
             closed = closed | {batch_id}
 
@@ -137,9 +134,9 @@ def _some(rows: list[Payload], count: int) -> list[Payload]:
     return rows[start : start + count]
 
 
-def _stopped(payload: Payload | None) -> bool:
-    return payload is None or payload["cancel_requested"] or batch_of(payload).ended
+def _stopped(stored: StoredBatch | None) -> bool:
+    return stored is None or stored.facts.cancelled or stored.status is not None
 
 
-def _open(payload: Payload | None, now: datetime) -> bool:
-    return payload is not None and not _stopped(payload) and not batch_of(payload).hold.stops(now)
+def _open(stored: StoredBatch | None, now: datetime) -> bool:
+    return stored is not None and not _stopped(stored) and not stored.facts.held.hold.stops(now)

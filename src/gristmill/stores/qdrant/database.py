@@ -10,6 +10,8 @@ from gristmill.ports.database import Health
 from gristmill.stores.qdrant.batches import QdrantBatches
 from gristmill.stores.qdrant.connection import NAME, Connection, QdrantOptions
 from gristmill.stores.qdrant.documents import QdrantDocuments
+from gristmill.stores.qdrant.marks import Numbers
+from gristmill.stores.qdrant.replication import QdrantReplication
 from gristmill.stores.qdrant.schema import Schema
 
 
@@ -27,13 +29,17 @@ class QdrantDatabase:
         self._connection = Connection(options)
         self._schema = Schema(self._connection)
         self.incarnation: UUID | None = None
+        policy = retry_policy or RetryPolicy()
+        write_ids, numbers = WriteIds(uuid4().hex[:16]), Numbers(clock)
         self.batches = QdrantBatches(
-            self._connection,
-            clock,
-            retry_policy=retry_policy or RetryPolicy(),
-            write_ids=WriteIds(uuid4().hex[:16]),
+            self._connection, clock, retry_policy=policy, write_ids=write_ids, numbers=numbers
         )
-        self.documents = QdrantDocuments(self._connection, self._schema, clock)
+        self.documents = QdrantDocuments(
+            self._connection, self._schema, clock, write_ids=write_ids, numbers=numbers
+        )
+        self.replication = QdrantReplication(
+            self._connection, self._schema, clock, retry_policy=policy, write_ids=write_ids, numbers=numbers
+        )
 
     async def open(self) -> None:
         """Make the collections and indexes that are missing.

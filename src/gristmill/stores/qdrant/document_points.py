@@ -1,30 +1,33 @@
-"""Between documents, collections, chunks and their points.
+"""Between documents, collections and their points.
 
-A document's point holds two stagings of it: ``staged``, the version that is wanted, and ``live``, the one that
-readers see; ``live`` is the one field that publishes. A staging is named by a token, and so are its chunks: what
-carries another token than the live one is shown to nobody.
+A document's point holds its facts and, beside the live version, the staging whose chunks readers see; both change in
+one write, which is what publishes.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 from qdrant_client import models
 
-from gristmill.domain.document import Chunk, Collection, Document, DocumentVersion, EmbeddingIdentity, Hit
+from gristmill.domain.document import Collection, Document, EmbeddingIdentity
+from gristmill.domain.document_facts import DocumentFacts, Pointer
 from gristmill.domain.identity import NAMESPACE
-from gristmill.ports.documents import filter_pairs
+from gristmill.stores.qdrant.marks import Marks, marks_of
 from gristmill.stores.qdrant.points import TOKEN, Payload, point
 from gristmill.stores.qdrant.text_order import KEYS, place
-from gristmill.stores.qdrant.values import instant, json_text, json_value, moment, storable
+from gristmill.stores.qdrant.values import (
+    instant,
+    instant_or_none,
+    json_text,
+    json_value,
+    moment,
+    moment_or_none,
+    storable,
+)
 
 COLLECTION = "collection"
-
-_TERM_BITS = 52  # Whole numbers that JSON and every client keep exactly.
-_DIMENSIONS = 1 << 32
 
 # -- collections -------------------------------------------------------------------------------------
 
@@ -34,21 +37,21 @@ def collection_id(name: str) -> UUID:
 
 
 def collection_point(
-    collection: Collection, *, reference: str | None = None, mean_length: float | None = None
+    collection: Collection,
+    *,
+    marks: Marks,
+    reference: str | None = None,
+    mean_length: float | None = None,
 ) -> models.PointStruct:
     """``reference``: of its sources (see text_order); ``mean_length``: what its text index was begun with."""
-    embedding = collection.embedding
     payload = {
         "type": COLLECTION,
         "name": collection.name,
-        "provider": embedding.provider,
-        "model": embedding.model,
-        "dimensions": embedding.dimensions,
-        "task": embedding.task,
-        "normalised": embedding.normalised,
+        **embedding_fields(collection.embedding),
         "created_at": instant(collection.created_at),
         "reference": reference,
         "mean_length": mean_length,
+        **marks,
         TOKEN: uuid4().hex,
     }
     return point(
@@ -58,222 +61,119 @@ def collection_point(
 
 def collection_of(payload: Payload) -> Collection:
     return Collection(
-        name=payload["name"],
-        embedding=EmbeddingIdentity(
-            provider=payload["provider"],
-            model=payload["model"],
-            dimensions=payload["dimensions"],
-            task=payload["task"],
-            normalised=payload["normalised"],
-        ),
-        created_at=moment(payload["created_at"]),
+        name=payload["name"], embedding=embedding_of(payload), created_at=moment(payload["created_at"])
     )
+
+
+def embedding_fields(embedding: EmbeddingIdentity) -> Payload:
+    return {name: getattr(embedding, name) for name in EmbeddingIdentity.__slots__}
+
+
+def embedding_of(payload: Mapping[str, Any]) -> EmbeddingIdentity:
+    return EmbeddingIdentity(**{name: payload[name] for name in EmbeddingIdentity.__slots__})
 
 
 # -- documents ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Staging:
-    """One staging of a version; ``created_at`` and ``updated_at`` are set when it is published."""
+class Stored:
+    """``staging``: of the live version's chunks; ``switched_at``: when another one became live here, microseconds."""
 
-    token: str
-    ordinal: int
-    version: str
-    content_hash: str
-    pipeline: str
-    title: str | None
-    metadata: str  # JSON.
-    chunks: int
-    created_at: int = 0
-    updated_at: int = 0
-
-    @classmethod
-    def of(cls, version: DocumentVersion, ordinal: int) -> "Staging":
-        return cls(
-            token=uuid4().hex,
-            ordinal=ordinal,
-            version=version.version,
-            content_hash=version.content_hash,
-            pipeline=version.pipeline,
-            title=None if version.title is None else storable(version.title),
-            metadata=json_text(version.metadata),
-            chunks=len(version.chunks),
-        )
+    facts: DocumentFacts
+    place: tuple[int, ...]
+    staging: str | None = None
+    switched_at: int = 0
+    token: str = ""
+    marks: Marks = field(default_factory=dict)
 
     @property
-    def filters(self) -> list[str]:
-        return filters_of(json_value(self.metadata))
+    def document_id(self) -> UUID:
+        return self.facts.document_id
 
+    @property
+    def collection(self) -> str:
+        return self.facts.collection
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A document's point. A deleted document keeps one for its ordinal."""
-
-    document_id: UUID
-    collection: str
-    source: str
-    place: tuple[int, ...]
-    ordinal: int
-    staged: Staging | None
-    live: Staging | None
-    token: str = ""
+    @property
+    def live(self) -> Pointer | None:
+        return self.facts.live
 
     @property
     def document(self) -> Document:
-        live = self.live
-        assert live is not None
-        return Document(
-            document_id=self.document_id,
-            collection=self.collection,
-            source=self.source,
-            version=live.version,
-            content_hash=live.content_hash,
-            pipeline=live.pipeline,
-            title=live.title,
-            metadata=json_value(live.metadata),
-            chunks=live.chunks,
-            created_at=moment(live.created_at),
-            updated_at=moment(live.updated_at),
-        )
-
-    def staging(self, version: DocumentVersion) -> "Stored":
-        ordinal = self.ordinal + 1
-        return replace(self, ordinal=ordinal, staged=Staging.of(version, ordinal))
-
-    def published(self, now: datetime) -> "Stored":
-        staged = self.staged
-        assert staged is not None
-        created_at = self.live.created_at if self.live else instant(now)
-        live = replace(staged, created_at=created_at, updated_at=instant(now))
-        return replace(self, live=live)
-
-    @property
-    def is_published(self) -> bool:
-        return self.staged is not None and self.live is not None and self.staged.token == self.live.token
+        found = self.facts.document()
+        assert found is not None
+        return found
 
 
-def unstored(version: DocumentVersion, reference: str) -> Stored:
-    source = storable(version.source)
-    return Stored(
-        document_id=version.document_id,
-        collection=version.collection,
-        source=source,
-        place=place(source, reference),
-        ordinal=0,
-        staged=None,
-        live=None,
-    )
+def unstored(facts: DocumentFacts, reference: str) -> Stored:
+    return Stored(facts, place(storable(facts.source), reference))
 
 
 def document_point(stored: Stored) -> models.PointStruct:
+    facts = stored.facts
+    live, dead = facts.live, facts.deleted > 0 and facts.wanted is None and facts.live is None
     payload: dict[str, Any] = {
-        "document_id": str(stored.document_id),
-        "collection": stored.collection,
-        "source": stored.source,
+        "document_id": str(facts.document_id),
+        "collection": facts.collection,
+        "source": storable(facts.source),
         **dict(zip(KEYS, stored.place, strict=True)),
-        "ordinal": stored.ordinal,
+        "wanted": None if facts.wanted is None else _pointer_json(facts.wanted),
+        "live": None if live is None else _pointer_json(live),
+        "live_chunks": None if live is None else live.chunks,
+        "live_pipeline": None if live is None else live.pipeline,
+        "staging": None if live is None else stored.staging,
+        "switched_at": stored.switched_at,
+        "deleted": facts.deleted,
+        "dead_at": facts.deleted if dead else None,
+        **stored.marks,
         TOKEN: uuid4().hex,
     }
-    if stored.staged is not None:
-        payload["staged"] = _staging_json(stored.staged)
-    if stored.live is not None:
-        payload |= {
-            "live": _staging_json(stored.live),
-            "live_chunks": stored.live.chunks,
-            "live_pipeline": stored.live.pipeline,
-        }
-    return point(stored.document_id, payload)
+    return point(facts.document_id, {key: value for key, value in payload.items() if value is not None})
 
 
 def stored_of(payload: Payload) -> Stored:
-    staged, live = payload.get("staged"), payload.get("live")
-    return Stored(
+    get = payload.get
+    facts = DocumentFacts(
         document_id=UUID(payload["document_id"]),
         collection=payload["collection"],
         source=payload["source"],
+        wanted=_pointer_of(get("wanted")),
+        live=_pointer_of(get("live")),
+        deleted=payload["deleted"],
+    )
+    return Stored(
+        facts=facts,
         place=tuple(payload[key] for key in KEYS),
-        ordinal=payload["ordinal"],
-        staged=None if staged is None else Staging(**staged),
-        live=None if live is None else Staging(**live),
+        staging=get("staging"),
+        switched_at=payload["switched_at"],
         token=payload[TOKEN],
+        marks=marks_of(payload),
     )
 
 
-def _staging_json(staging: Staging) -> dict[str, Any]:
-    return {name: getattr(staging, name) for name in Staging.__slots__}
-
-
-# -- chunks ------------------------------------------------------------------------------------------
-
-
-def filters_of(metadata: Mapping[str, object]) -> list[str]:
-    return sorted(filter_value(key, value) for key, value in filter_pairs(metadata))
-
-
-def filter_value(key: str, value: str) -> str:
-    return f"{storable(key)}\x1f{storable(value)}"
-
-
-def term_of(token: str) -> int:
-    """A token as a number, the same everywhere; two tokens share one in no index that there will be."""
-    digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) >> (64 - _TERM_BITS)
-
-
-def dimension_of(term: int) -> int:
-    """The dimension of the sparse vector that a term counts in; a few terms share theirs."""
-    return term % _DIMENSIONS
-
-
-def chunk_payload(chunk: Chunk, stored: Stored) -> Payload:
-    """A staged chunk: without ``collection``, so that no search or count sees it."""
-    assert stored.staged is not None
-    counts: dict[int, int] = {}
-    for token in chunk.tokens:
-        term = term_of(token)
-        counts[term] = counts.get(term, 0) + 1
-    payload = {
-        "chunk_id": str(chunk.chunk_id),
-        "document_id": str(stored.document_id),
-        "staging": stored.staged.token,
-        "ordinal": stored.staged.ordinal,
-        "index": chunk.index,
-        "text": storable(chunk.text),
-        "start": chunk.start,
-        "end": chunk.end,
-        "heading": storable(chunk.heading),
-        "page": chunk.page,
-        "vector_id": str(chunk.vector_id),
-        "terms": list(counts),
-        "counts": list(counts.values()),
-        "length": len(chunk.tokens),
+def _pointer_json(pointer: Pointer) -> dict[str, Any]:
+    return {
+        "ordinal": pointer.ordinal,
+        "edited": pointer.edited,
+        "version": pointer.version,
+        "content_hash": pointer.content_hash,
+        "pipeline": pointer.pipeline,
+        "title": None if pointer.title is None else storable(pointer.title),
+        "metadata": json_text(dict(pointer.metadata)),
+        "chunks": pointer.chunks,
+        "write_id": pointer.write_id,
+        "created_at": instant_or_none(pointer.created_at),
+        "shown_at": instant_or_none(pointer.shown_at),
     }
-    return {key: value for key, value in payload.items() if value is not None}
 
 
-def chunk_point_id(payload: Payload) -> UUID:
-    """Of its own for each staging, so that staging a live version again changes nothing that readers see."""
-    return uuid5(UUID(payload["chunk_id"]), payload["staging"])
-
-
-def hit_of(payload: Payload, document: Document, score: float) -> Hit:
-    return Hit(
-        chunk_id=UUID(payload["chunk_id"]),
-        document_id=document.document_id,
-        version=document.version,
-        source=document.source,
-        title=document.title,
-        heading=payload["heading"],
-        text=payload["text"],
-        start=payload["start"],
-        end=payload["end"],
-        page=payload.get("page"),
-        metadata=document.metadata,
-        score=score,
+def _pointer_of(stored: Mapping[str, Any] | None) -> Pointer | None:
+    if stored is None:
+        return None
+    return replace(
+        Pointer(**stored),
+        metadata=json_value(stored["metadata"]),
+        created_at=moment_or_none(stored["created_at"]),
+        shown_at=moment_or_none(stored["shown_at"]),
     )
-
-
-def matches(metadata: Mapping[str, object], filters: Mapping[str, Sequence[str]]) -> bool:
-    pairs = filter_pairs(metadata)
-    return all(any((key, value) in pairs for value in values) for key, values in filters.items())

@@ -1,27 +1,50 @@
-"""What all parts of the document port share: the collections of Qdrant and the points of documents."""
+"""What all parts of the document port share: the collections of Qdrant, and the points of documents and versions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from qdrant_client import models
-
+from gristmill.domain import moves
+from gristmill.domain.document import Collection
+from gristmill.domain.versions import WriteIds
 from gristmill.ports.clock import Clock
 from gristmill.ports.errors import CollectionNotFoundError
 from gristmill.stores.qdrant import document_points, schema
 from gristmill.stores.qdrant.connection import Connection
 from gristmill.stores.qdrant.document_points import Stored, collection_id, stored_of
-from gristmill.stores.qdrant.points import TOKEN, Condition, Payload, Points, equals, where, within
+from gristmill.stores.qdrant.marks import Numbers, marks_of
+from gristmill.stores.qdrant.points import TOKEN, Condition, Payload, Points, any_of, where, within
+from gristmill.stores.qdrant.values import storable
+from gristmill.stores.qdrant.version_points import (
+    StoredVersion,
+    version_of,
+    version_point,
+    version_point_id,
+)
 
 LIVE: Condition = within("live_chunks", gte=0)
-_DOCUMENTS_A_FILTER = 64
+Versions = dict[tuple[UUID, str], StoredVersion]
 
 
 class DocumentStore:
-    def __init__(self, connection: Connection, collections: schema.Schema, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        collections: schema.Schema,
+        clock: Clock,
+        *,
+        write_ids: WriteIds,
+        numbers: Numbers,
+    ) -> None:
         self._schema = collections
         self._clock = clock
+        self._write_ids = write_ids
+        self._numbers = numbers
         self._state = Points(connection, schema.STATE.name)
         self._documents = Points(connection, schema.DOCUMENTS.name)
+        self._versions = Points(connection, schema.VERSIONS.name)
+
+    def _write(self) -> moves.Write:
+        return moves.Write(now=self._clock.now(), write_id=self._write_ids.draw())
 
     async def _chunks(self, collection: Payload) -> Points:
         return await self._schema.ensure(schema.chunks_of(collection["dimensions"]))
@@ -50,12 +73,21 @@ class DocumentStore:
         while not once.keys() <= collection.keys():
             new = document_points.collection_point(
                 document_points.collection_of(collection),
+                marks=marks_of(collection),
                 reference=collection.get("reference", once.get("reference")),
                 mean_length=collection.get("mean_length", once.get("mean_length")),
             )
             await self._state.swap_one(new, collection[TOKEN])
             collection = (await self._collections([collection["name"]]))[collection["name"]]
         return collection
+
+    async def _with_reference(self, collection: Payload, source: str) -> Payload:
+        """With the text its sources are ordered by; the first one given stays."""
+        return await self._with(collection, reference=storable(source))
+
+    async def _make_room_for(self, collection: Collection) -> None:
+        await self._schema.ensure(schema.chunks_of(collection.embedding.dimensions))
+        await self._schema.ensure(schema.vectors_of(collection.embedding.dimensions))
 
     # -- documents -----------------------------------------------------------------------------------
 
@@ -68,18 +100,19 @@ class DocumentStore:
         points = [document_points.document_point(each) for each in changed.values()]
         return await self._documents.swap(points, [each.token for each in changed.values() if each.token])
 
+    # -- versions ------------------------------------------------------------------------------------
 
-def outdated(documents: Iterable[Stored]) -> list[models.Filter]:
-    """The chunks of these documents staged until now, but for those of the live staging; some documents a filter."""
-    conditions = [
-        where(
-            equals("document_id", str(each.document_id)),
-            within("ordinal", lte=each.ordinal),
-            without=[equals("staging", each.live.token)] if each.live else (),
-        )
-        for each in documents
-    ]
-    return [
-        models.Filter(should=list(conditions[start : start + _DOCUMENTS_A_FILTER]))
-        for start in range(0, len(conditions), _DOCUMENTS_A_FILTER)
-    ]
+    async def _versions_of(self, keys: Iterable[tuple[UUID, str]]) -> Versions:
+        """Versions by document and version."""
+        found = await self._versions.get(version_point_id(*key) for key in keys)
+        versions = [version_of(payload) for payload in found.values()]
+        return {(each.content.document_id, each.content.version): each for each in versions}
+
+    async def _all_versions_of(self, document_ids: Sequence[UUID]) -> list[StoredVersion]:
+        chosen = where(any_of("document_id", [str(each) for each in document_ids]))
+        return [version_of(payload) for payload in await self._versions.by_id(chosen)]
+
+    async def _swap_versions(self, changed: Sequence[StoredVersion]) -> set[UUID]:
+        """Store versions whose points still bear the tokens they were read with, or are not there."""
+        points = [version_point(each) for each in changed]
+        return await self._versions.swap(points, [each.token for each in changed if each.token])

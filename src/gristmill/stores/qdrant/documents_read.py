@@ -10,11 +10,12 @@ from gristmill.ports.documents import CollectionSummary, DocumentPage
 from gristmill.ports.errors import StoreUnavailableError
 from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.qdrant.connection import NAME
-from gristmill.stores.qdrant.document_points import collection_of, hit_of, stored_of
+from gristmill.stores.qdrant.document_points import collection_of, stored_of
 from gristmill.stores.qdrant.document_store import LIVE, DocumentStore
 from gristmill.stores.qdrant.points import Payload, equals, where
 from gristmill.stores.qdrant.text_order import Listing
 from gristmill.stores.qdrant.values import storable
+from gristmill.stores.qdrant.version_points import hit_of
 
 _READS = 20  # A version that is replaced between two calls is read again.
 
@@ -73,7 +74,7 @@ class DocumentsRead(DocumentStore):
             collection = (await self._collections([stored.collection]))[stored.collection]
             chunks = await self._chunks(collection)
             found = await chunks.by_id(
-                where(equals("document_id", str(document_id)), equals("staging", stored.live.token))
+                where(equals("document_id", str(document_id)), equals("staging", stored.staging or ""))
             )
             if len(found) == stored.live.chunks:
                 document = stored.document

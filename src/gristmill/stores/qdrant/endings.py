@@ -19,13 +19,15 @@ from qdrant_client import models
 from gristmill.domain import hold, moves
 from gristmill.domain.batch import Batch, BatchStatus, computed_status, may_end
 from gristmill.domain.events import BatchEnded, batch_ended
+from gristmill.domain.facts import EndFact
 from gristmill.domain.failures import PERMANENT_CATEGORIES, FailureCategory
 from gristmill.domain.record import OPEN_STATUSES, Record, RecordStatus
-from gristmill.stores.qdrant import batch_points
-from gristmill.stores.qdrant.batch_points import batch_of, kept_of, outbox_of, with_outbox
+from gristmill.stores.qdrant import batch_points, end_points
+from gristmill.stores.qdrant.batch_points import StoredBatch, changed_at, held_as
 from gristmill.stores.qdrant.batch_store import REMOVED, of_batch
+from gristmill.stores.qdrant.end_points import StoredEnd
 from gristmill.stores.qdrant.outcomes import OutcomeWriter
-from gristmill.stores.qdrant.points import TOKEN, Payload, any_of, equals, has_id, where, within
+from gristmill.stores.qdrant.points import TOKEN, Payload, any_of, equals, where, within
 from gristmill.stores.qdrant.record_points import id_of
 from gristmill.stores.qdrant.values import instant
 
@@ -41,7 +43,7 @@ class Endings(OutcomeWriter):
         categories: Collection[FailureCategory] | None = None,
         permanent: bool = False,
     ) -> int:
-        await self._payload(batch_id)
+        await self._batch(batch_id)
         wanted = set(FailureCategory) if categories is None else set(categories)
         wanted -= frozenset() if permanent else PERMANENT_CATEGORIES
         chosen = of_batch(
@@ -51,7 +53,7 @@ class Endings(OutcomeWriter):
         )
         if not await self._records.count(chosen):
             return 0
-        reopened = batch_of(await self._change_batch(batch_id, self._reopened))
+        reopened = (await self._change_batch(batch_id, self._reopened)).facts
 
         def reopen(record: Record) -> Record | None:
             if record.status is not RecordStatus.FAILED or record.round >= reopened.round:
@@ -64,40 +66,26 @@ class Endings(OutcomeWriter):
         await self._change_batch(batch_id, _settled_down)
         return count
 
-    def _reopened(self, batch: Batch, payload: Payload) -> models.PointStruct:
-        now = self._clock.now()
-        reopened = replace(
-            batch,
-            round=batch.round + 1,
-            status=BatchStatus.PROCESSING,
-            completed_at=None,
-            cancel_requested=False,
-            error_message=None,
-            hold=hold.NOT_HELD,
-            updated_at=now,
-        )
-        return batch_points.point_of(
-            reopened, kept_of(payload) | {"reopening_until": instant(now + REOPENING)}
+    def _reopened(self, stored: StoredBatch) -> StoredBatch:
+        write = self._write()
+        facts = changed_at(stored.facts, write.now, round=stored.facts.round + 1)
+        return replace(
+            stored,
+            facts=held_as(facts, hold.NOT_HELD, write),
+            status=None,
+            reopening_until=instant(write.now + REOPENING),
         )
 
     async def cancel_batch(self, batch_id: UUID, *, error_message: str | None = None) -> int:
         total = await self._records.count(of_batch(batch_id))
 
-        def mark(batch: Batch, payload: Payload) -> models.PointStruct | None:
-            if batch.ended:
+        def mark(stored: StoredBatch) -> StoredBatch | None:
+            if stored.status is not None:
                 return None
-            now = self._clock.now()
-            marked = replace(
-                batch,
-                cancel_requested=True,
-                error_message=batch.error_message if error_message is None else error_message,
-                sealed_at=batch.sealed_at or now,
-                total_files=total,
-                updated_at=now,
-            )
-            return batch_points.point_of(marked, kept_of(payload))
+            facts = stored.facts.cancelled_by(self._write(), error_message=error_message, total=total)
+            return replace(stored, facts=facts)
 
-        if batch_of(await self._change_batch(batch_id, mark)).ended:
+        if (await self._change_batch(batch_id, mark)).status is not None:
             return 0
         cancelled = await self._cancel_open(batch_id)
         await self._declare(batch_id)
@@ -115,36 +103,41 @@ class Endings(OutcomeWriter):
 
     async def end_batches(self, batch_ids: Collection[UUID] | None = None) -> Sequence[Batch]:
         ended = []
-        for payload in await self._sealed(batch_ids):
-            batch = await self._end(payload)
+        for stored in await self._sealed(batch_ids):
+            batch = await self._end(stored)
             if batch is not None:
                 ended.append(batch)
         return ended
 
-    async def _sealed(self, batch_ids: Collection[UUID] | None) -> list[Payload]:
+    async def _sealed(self, batch_ids: Collection[UUID] | None) -> list[StoredBatch]:
         if batch_ids is not None:
-            found = list((await self._payloads(batch_ids)).values())
-            return [each for each in found if "sealed_at" in each and each["status"] in _UNENDED]
+            found = list((await self._batches(batch_ids)).values())
+            return [each for each in found if each.facts.seal is not None and each.status is None]
         sealed = (any_of("status", _UNENDED), within("sealed_at", gte=0))
-        return await self._state.by_id(where(equals("type", batch_points.BATCH), *sealed, without=[REMOVED]))
+        rows = await self._state.by_id(where(equals("type", batch_points.BATCH), *sealed, without=[REMOVED]))
+        return [batch_points.stored_of(each) for each in rows]
 
-    async def _end(self, payload: Payload) -> Batch | None:
+    async def _end(self, stored: StoredBatch) -> Batch | None:
         """End the batch if it may; None if it may not, or if another has ended it."""
-        batch_id = UUID(payload["batch_id"])
-        found: Payload | None = payload
-        while found is not None and found["status"] in _UNENDED:
-            ended = await self._may_end(found)
+        found: StoredBatch | None = stored
+        while found is not None and found.status is None:
+            ended = await self._ended(found)
             if ended is None:
                 return None
-            batch, new = ended
-            if await self._state.swap_one(new, found[TOKEN]):
-                return batch
-            found = (await self._payloads([batch_id])).get(batch_id)
+            new, processed = ended
+            written = await self._swap_batch(found, new)
+            if written is not None:
+                return batch_points.counted(written.batch, processed)
+            found = (await self._batches([stored.batch_id])).get(stored.batch_id)
         return None
 
-    async def _may_end(self, payload: Payload) -> tuple[Batch, models.PointStruct] | None:
-        now, batch = self._clock.now(), batch_of(payload)
-        if payload.get("reopening_until", 0) > instant(now):
+    async def _ended(self, stored: StoredBatch) -> tuple[StoredBatch, int] | None:
+        """The batch as it is after its end, and how many records ended; None if it may not end.
+
+        If its round ended already and a merge brought records after that, it ends again, and its event stays.
+        """
+        write, batch = self._write(), stored.batch
+        if stored.reopening_until > instant(write.now):
             return None
         found = (await self._outcomes(batch.batch_id)).counters
         if batch.cancel_requested and found.open:
@@ -153,11 +146,12 @@ class Endings(OutcomeWriter):
         if not may_end(batch, found):
             return None
         status = computed_status(batch, found)
-        event = batch_ended(batch, found, status=status, now=now)
-        ended = replace(batch, status=status, completed_at=now, hold=hold.NOT_HELD, updated_at=now)
-        told = [each for each in outbox_of(payload) if each.event_id != event.event_id]
-        new = batch_points.point_of(ended, kept_of(payload) | with_outbox([*told, event]))
-        return batch_points.counted(ended, found.ended), new
+        if stored.end is None:
+            event = batch_ended(batch, found, status=status, now=write.now)
+            fact = EndFact(event, delivered=False, write_id=write.write_id, life=stored.facts.life)
+            stored = stored.with_end(StoredEnd(fact, self._numbers.marks()))
+        facts = held_as(changed_at(stored.facts, write.now), hold.NOT_HELD, write)
+        return replace(stored, facts=facts, status=status), found.ended
 
     # -- events --------------------------------------------------------------------------------------
 
@@ -165,29 +159,34 @@ class Endings(OutcomeWriter):
         with_events = await self._state.first(
             models.Filter(must=[within("outbox_at", gte=0)]), order="outbox_at", limit=limit
         )
-        events = [event for each in with_events for event in outbox_of(each)]
-        return sorted(events, key=lambda event: (event.ended_at, event.event_id))[:limit]
+        ends = [end for each in with_events for end in end_points.ends_of(each)]
+        events = {end.event.event_id: end.event for end in ends if not end.fact.delivered}
+        return sorted(events.values(), key=lambda event: (event.ended_at, event.event_id))[:limit]
 
     async def events_delivered(self, event_ids: Collection[UUID]) -> None:
         told = set(event_ids)
-        holding = where(any_of("outbox_ids", [str(each) for each in told]))
+        holding = where(any_of("end_ids", [str(each) for each in told]))
         for payload in await self._state.by_id(holding):
-            if payload["type"] == batch_points.EVENT:
-                (event,) = outbox_of(payload)
-                await self._state.delete(where(has_id([event.event_id])))
-            else:
-                await self._change_batch(
-                    UUID(payload["batch_id"]), lambda batch, found: _without(batch, found, told)
-                )
+            await self._tell(payload, told)
+
+    async def _tell(self, payload: Payload, told: set[UUID]) -> None:
+        """Write into a point that some of its ends were told."""
+        found: Payload | None = payload
+        while found is not None:
+            before = end_points.ends_of(found)
+            ends = [self._told(each, told) for each in before]
+            if ends == list(before):
+                return
+            point_id, new = batch_points.point_with_ends(found, ends)
+            if await self._state.swap_one(new, found[TOKEN]):
+                return
+            found = (await self._state.get([point_id])).get(point_id)
+
+    def _told(self, end: StoredEnd, told: set[UUID]) -> StoredEnd:
+        if end.event.event_id not in told or end.fact.delivered:
+            return end
+        return StoredEnd(replace(end.fact, delivered=True), self._numbers.marks())
 
 
-def _settled_down(batch: Batch, payload: Payload) -> models.PointStruct | None:
-    return batch_points.point_of(batch, kept_of(payload) | {"reopening_until": None})
-
-
-def _without(batch: Batch, payload: Payload, told: set[UUID]) -> models.PointStruct | None:
-    events = outbox_of(payload)
-    left = [each for each in events if each.event_id not in told]
-    if len(left) == len(events):
-        return None
-    return batch_points.point_of(batch, kept_of(payload) | with_outbox(left))
+def _settled_down(stored: StoredBatch) -> StoredBatch:
+    return replace(stored, reopening_until=0)

@@ -1,50 +1,58 @@
 """Leases: workers, what they show and give back, and what is taken back from them.
 
-Taking back moves the records first and forgets the worker last, so that a crash between leaves a worker whose
-records are taken back again.
+Taking back writes the worker off, then moves its records, then says that none are left (``worker_points``). Until
+then, and when a merge brings records of one that is gone, it is listed as long as it holds any.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID, uuid4
 
 from qdrant_client import models
 
 from gristmill.domain import moves
-from gristmill.domain.identity import NAMESPACE, content_hash
 from gristmill.domain.record import Record, RecordStatus
+from gristmill.domain.versions import Version
 from gristmill.ports.batches import Worker
-from gristmill.stores.qdrant import schema
+from gristmill.ports.rows import WorkerRow
+from gristmill.stores.qdrant import schema, worker_points
 from gristmill.stores.qdrant.batch_store import BatchStore
-from gristmill.stores.qdrant.points import TOKEN, Payload, equals, has_id, point, where, within
+from gristmill.stores.qdrant.points import equals, has_id, where
 from gristmill.stores.qdrant.record_points import id_of, record_of
-from gristmill.stores.qdrant.values import instant, moment
+from gristmill.stores.qdrant.worker_points import RETURNED, WORKER, row_of, worker_point_id
 
-_WORKER = "worker"
+_PROCESSING = equals("status", RecordStatus.PROCESSING.value)
 
 
 class Leases(BatchStore):
     async def renew_lease(self, worker: Worker) -> None:
-        payload = {
-            "type": _WORKER,
-            "worker_id": worker.worker_id,
-            "host_id": worker.host_id,
-            "boot_id": worker.boot_id,
-            "pid": worker.pid,
-            "process_started": worker.process_started,
-            "renewed_at": instant(worker.renewed_at),
-            "lease_seconds": worker.lease_seconds,
-            TOKEN: uuid4().hex,
-        }
-        await self._state.put([point(_worker_point(worker.worker_id), payload)])
+        while True:
+            stored = await self._worker(worker.worker_id)
+            if await self._swap_worker(WorkerRow(worker, self._next(stored)), stored):
+                return
 
     async def list_workers(self) -> Sequence[Worker]:
-        return [_worker_of(each) for each in await self._state.by_id(schema.of_type(_WORKER))]
+        found = await self._state.by_id(schema.of_type(WORKER))
+        rows = {each["worker_id"]: row_of(each) for each in found}
+        returned = {each["worker_id"] for each in found if RETURNED in each}
+        holding = (await self._records.facet("worker", where(_PROCESSING))).keys() if returned else set()
+        return [row.worker for key, row in rows.items() if not row.gone or key in returned & holding]
 
     async def take_back(self, worker_id: str, *, renewed_at: datetime) -> Sequence[Record]:
-        worker = (await self._state.get([_worker_point(worker_id)])).get(_worker_point(worker_id))
-        if worker is not None and worker["renewed_at"] > instant(renewed_at):
-            return []
+        point_id = worker_point_id(worker_id)
+        while (payload := (await self._state.get([point_id])).get(point_id)) is not None:
+            stored = row_of(payload)
+            if stored.gone:
+                break
+            if stored.worker.renewed_at > renewed_at:
+                return []
+            await self._swap_worker(WorkerRow(stored.worker, self._next(stored), gone=True), stored)
+        moved = await self._move_from(worker_id)
+        if payload is not None and RETURNED in payload:
+            seen = where(has_id([point_id]), equals(RETURNED, payload[RETURNED]))
+            await self._state.clear([RETURNED], seen)
+        return moved
+
+    async def _move_from(self, worker_id: str) -> list[Record]:
         rows = {id_of(each): each for each in await self._records.by_id(_held_by(worker_id))}
         begun = sum(record_of(each).begun for each in rows.values())
 
@@ -53,11 +61,21 @@ class Leases(BatchStore):
                 return None
             return moves.end_lease(record, self._policy, self._write(), begun=begun)
 
-        moved = await self._move(rows, end)
-        await self._state.delete(
-            where(has_id([_worker_point(worker_id)]), within("renewed_at", lte=instant(renewed_at)))
-        )
-        return list(moved.values())
+        return list((await self._move(rows, end)).values())
+
+    async def _worker(self, worker_id: str) -> WorkerRow | None:
+        point_id = worker_point_id(worker_id)
+        found = (await self._state.get([point_id])).get(point_id)
+        return None if found is None else row_of(found)
+
+    def _next(self, stored: WorkerRow | None) -> Version:
+        write = self._write()
+        version = stored.version if stored else Version()
+        return version.written(stamp=write.stamp, write_id=write.write_id)
+
+    async def _swap_worker(self, row: WorkerRow, before: WorkerRow | None) -> bool:
+        made = worker_points.point_of(row, self._numbers.marks())
+        return bool(await self._state.swap([made], [before.version.write_id] if before else []))
 
     async def list_held(self, worker_id: str) -> Sequence[Record]:
         return [record_of(each) for each in await self._records.by_id(_held_by(worker_id))]
@@ -75,20 +93,4 @@ class Leases(BatchStore):
 
 
 def _held_by(worker_id: str) -> models.Filter:
-    return where(equals("worker", worker_id), equals("status", RecordStatus.PROCESSING.value))
-
-
-def _worker_point(worker_id: str) -> UUID:
-    return UUID(bytes=bytes.fromhex(content_hash(f"{NAMESPACE}/worker/{worker_id}".encode()))[:16], version=5)
-
-
-def _worker_of(payload: Payload) -> Worker:
-    return Worker(
-        worker_id=payload["worker_id"],
-        host_id=payload["host_id"],
-        boot_id=payload["boot_id"],
-        pid=payload["pid"],
-        process_started=payload["process_started"],
-        renewed_at=moment(payload["renewed_at"]),
-        lease_seconds=payload["lease_seconds"],
-    )
+    return where(equals("worker", worker_id), _PROCESSING)

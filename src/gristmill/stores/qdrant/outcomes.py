@@ -9,13 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
-from qdrant_client import models
-
 from gristmill.domain import hold, moves
-from gristmill.domain.batch import Batch
+from gristmill.domain.facts import BatchFacts
 from gristmill.domain.record import Outcome, Record, Refusal, Report
-from gristmill.stores.qdrant import batch_points
-from gristmill.stores.qdrant.batch_points import batch_of, kept_of
+from gristmill.stores.qdrant.batch_points import StoredBatch, held_as
 from gristmill.stores.qdrant.points import TOKEN, Payload
 from gristmill.stores.qdrant.record_points import placed_as, placed_in, point_of, record_of
 from gristmill.stores.qdrant.submission import Submission
@@ -26,7 +23,7 @@ class _Round:
     """One reading of the rows that some reports meet, and what comes of it."""
 
     rows: dict[UUID, Payload]
-    batches: dict[UUID, Payload]
+    batches: dict[UUID, StoredBatch]
     settled: dict[UUID, Record] = field(default_factory=dict)
     refused: dict[int, Refusal] = field(default_factory=dict)
     accepted: list[int] = field(default_factory=list)
@@ -37,7 +34,7 @@ class OutcomeWriter(Submission):
         left = dict(enumerate(reports))
         refused: dict[int, Refusal] = {}
         accepted: list[int] = []
-        batches: dict[UUID, Payload] = {}
+        batches: dict[UUID, StoredBatch] = {}
         while left:
             each = await self._read(left)
             self._settle(left, each)
@@ -54,7 +51,7 @@ class OutcomeWriter(Submission):
     async def _read(self, left: dict[int, Report]) -> _Round:
         rows, batches = await asyncio.gather(
             self._records.get({report.record.record_id for report in left.values()}),
-            self._payloads({report.record.batch_id for report in left.values()}),
+            self._batches({report.record.batch_id for report in left.values()}),
         )
         return _Round(rows, batches)
 
@@ -64,7 +61,8 @@ class OutcomeWriter(Submission):
             met = found.settled.get(claimed.record_id)
             if met is None and claimed.record_id in found.rows:
                 met = record_of(found.rows[claimed.record_id])
-            if claimed.batch_id not in found.batches or not moves.meets(met, report):
+            batch = found.batches.get(claimed.batch_id)
+            if batch is None or batch.facts.forgets(claimed) or not moves.meets(met, report):
                 found.refused[n] = Refusal(report=report, met=met)
                 continue
             held = met if met is not None and met.claim == claimed.claim else claimed
@@ -73,37 +71,33 @@ class OutcomeWriter(Submission):
             found.accepted.append(n)
 
     async def _store(self, found: _Round) -> set[UUID]:
-        points = []
+        points, marks = [], self._numbers.marks()
         for record_id, record in found.settled.items():
             if record_id in found.rows:
                 placed = placed_as(found.rows[record_id])
             else:
                 batch = await self._with_reference(found.batches[record.batch_id], record.item_id)
                 placed = placed_in(batch, record.item_id)
-            points.append(point_of(record, placed))
+            points.append(point_of(record, placed, marks))
         expected = [found.rows[each][TOKEN] for each in found.settled if each in found.rows]
         return await self._records.swap(points, expected)
 
-    async def _hold(self, accepted: Sequence[Report], batches: dict[UUID, Payload]) -> None:
+    async def _hold(self, accepted: Sequence[Report], batches: dict[UUID, StoredBatch]) -> None:
         outcomes: dict[UUID, list[Outcome]] = {}
         for report in accepted:
             outcomes.setdefault(report.record.batch_id, []).append(report.outcome)
         for batch_id, each in outcomes.items():
-            if self._held_after(batch_of(batches[batch_id]), each) is not None:
-                await self._change_batch(batch_id, partial(self._hold_point, each))
+            if self._held_after(each, batches[batch_id]) is not None:
+                await self._change_batch(batch_id, partial(self._held_after, each))
 
-    def _hold_point(
-        self, outcomes: list[Outcome], batch: Batch, payload: Payload
-    ) -> models.PointStruct | None:
-        held = self._held_after(batch, outcomes)
-        return None if held is None else batch_points.point_of(held, kept_of(payload))
-
-    def _held_after(self, batch: Batch, outcomes: list[Outcome]) -> Batch | None:
+    def _held_after(self, outcomes: list[Outcome], stored: StoredBatch) -> StoredBatch | None:
         """The batch with its hold after these, None if that is as it was."""
-        now, pause, held = self._clock.now(), self._policy.snooze_seconds, batch.hold
+        now, pause = self._clock.now(), self._policy.snooze_seconds
+        held = stored.facts.held.hold
         for outcome in outcomes:
             held = hold.after(held, outcome, now=now, pause_seconds=pause)
-        return None if held == batch.hold else replace(batch, hold=held)
+        facts: BatchFacts = held_as(stored.facts, held, self._write())
+        return None if facts is stored.facts else replace(stored, facts=facts)
 
 
 def _lost(report: Report, found: _Round, won: set[UUID]) -> bool:

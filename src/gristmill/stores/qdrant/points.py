@@ -61,6 +61,10 @@ def where(*must: Condition, without: Sequence[Condition] = ()) -> models.Filter:
     return models.Filter(must=list(must), must_not=list(without) or None)
 
 
+def where_any(filters: Sequence[models.Filter]) -> models.Filter:
+    return models.Filter(should=list(filters))
+
+
 def groups(values: Iterable[_Value], size: int) -> Iterator[list[_Value]]:
     remaining = iter(values)
     while group := list(islice(remaining, size)):
@@ -157,6 +161,23 @@ class Points:
             if offset is None:
                 return
 
+    async def page(
+        self, chosen: models.Filter, *, limit: int, start: str | None = None, vectors: bool = False
+    ) -> tuple[list[models.Record], str | None]:
+        """Points from an id on, in order of their ids, and the first id behind them."""
+        records, following = await self._connection.ask(
+            self._connection.client.scroll(
+                self.name,
+                scroll_filter=chosen,
+                limit=limit,
+                offset=start,
+                with_payload=True,
+                with_vectors=vectors,
+                consistency=_ALL,
+            )
+        )
+        return records, None if following is None else str(following)
+
     async def count(self, chosen: models.Filter) -> int:
         answer = await self._connection.ask(
             self._connection.client.count(self.name, count_filter=chosen, exact=True)
@@ -232,6 +253,14 @@ class Points:
         await self._connection.ask(
             self._connection.client.set_payload(
                 self.name, payload, points=chosen, wait=True, ordering=_STRONG
+            )
+        )
+
+    async def clear(self, keys: Sequence[str], chosen: models.Filter) -> None:
+        """Take these fields out of the payloads."""
+        await self._connection.ask(
+            self._connection.client.delete_payload(
+                self.name, keys, points=chosen, wait=True, ordering=_STRONG
             )
         )
 

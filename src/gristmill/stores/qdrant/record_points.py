@@ -16,6 +16,8 @@ from gristmill.domain.batch import Counters
 from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Record, RecordStatus, Result, claim_order, is_permanently_failed
 from gristmill.domain.versions import Ending, Step, Version
+from gristmill.stores.qdrant.batch_points import StoredBatch
+from gristmill.stores.qdrant.marks import Marks
 from gristmill.stores.qdrant.points import TOKEN, Payload, point
 from gristmill.stores.qdrant.text_order import KEYS, place
 from gristmill.stores.qdrant.values import (
@@ -42,10 +44,11 @@ def category_of(key: str) -> str:
     return key.split("\x1f", maxsplit=1)[0]
 
 
-def placed_in(batch: Payload, item_id: str) -> Payload:
-    """What the point of a new record takes from its batch's point, which must have a reference (see text_order)."""
-    places = zip(KEYS, place(item_id, batch["reference"]), strict=True)
-    return {"batch_created_at": batch["created_at"], **dict(places)}
+def placed_in(batch: StoredBatch, item_id: str) -> Payload:
+    """What the point of a new record takes from its batch, which must have a reference (see text_order)."""
+    assert batch.reference is not None
+    places = zip(KEYS, place(item_id, batch.reference), strict=True)
+    return {"batch_created_at": instant(batch.facts.header.created_at), **dict(places)}
 
 
 def placed_as(payload: Payload) -> Payload:
@@ -53,7 +56,7 @@ def placed_as(payload: Payload) -> Payload:
     return {name: payload[name] for name in ("batch_created_at", *KEYS)}
 
 
-def point_of(record: Record, placed: Payload) -> models.PointStruct:
+def point_of(record: Record, placed: Payload, marks: Marks) -> models.PointStruct:
     version, error, status = record.version, record.error, record.status.value
     order, record_id = claim_order(record)
     failed = record.status is RecordStatus.FAILED and error is not None
@@ -88,11 +91,11 @@ def point_of(record: Record, placed: Payload) -> models.PointStruct:
         "revision": version.revision,
         "stamp": version.stamp,
         TOKEN: version.write_id,
-        "owed": True,
         "claim_order": order,
         "outcome": f"{status}/{error.category.value}/{record.attempts}" if failed and error else status,
         "error_key": None if error is None else error_key(error),
         **placed,
+        **marks,
     }
     # What is null has no value to order by.
     return point(record_id, {key: value for key, value in payload.items() if value is not None})

@@ -11,10 +11,11 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from gristmill.domain.identity import NAMESPACE
 from gristmill.ports.errors import ConfigurationError
 from gristmill.stores.qdrant.connection import Connection
+from gristmill.stores.qdrant.marks import ASIDE, OWED, OWED_AT
 from gristmill.stores.qdrant.points import TOKEN, Points, equals, point, where
 from gristmill.stores.qdrant.text_order import KEYS
 
-VERSION = 1
+VERSION = 2
 OLDEST = (1, 16)  # The first with conditional upserts.
 META_ID = NAMESPACE
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -34,6 +35,7 @@ class Layout:
 
 
 _PLACE: dict[str, Kind] = dict.fromkeys(KEYS, "integer")
+_MARKS: dict[str, Kind] = dict.fromkeys((OWED, OWED_AT, ASIDE), "integer")
 
 STATE = Layout(
     "state",
@@ -46,9 +48,17 @@ STATE = Layout(
         "completed_at": "integer",
         "hold_until": "integer",
         "outbox_at": "integer",
-        "outbox_ids": "keyword",
+        "end_ids": "keyword",
         "renewed_at": "integer",
+        "gone": "keyword",
+        "returned": "keyword",
         "removed": "keyword",
+        "deleted_at": "integer",
+        "ends_owed": "integer",
+        "ends_owed_at": "integer",
+        "ends_owed_count": "integer",
+        "ends_aside_count": "integer",
+        **_MARKS,
     },
 )
 RECORDS = Layout(
@@ -70,6 +80,7 @@ RECORDS = Layout(
         "ended_at": "integer",
         "retries_total": "integer",
         **_PLACE,
+        **_MARKS,
     },
 )
 DOCUMENTS = Layout(
@@ -79,9 +90,12 @@ DOCUMENTS = Layout(
         "collection": "keyword",
         "live_chunks": "integer",
         "live_pipeline": "keyword",
+        "dead_at": "integer",
         **_PLACE,
+        **_MARKS,
     },
 )
+VERSIONS = Layout("versions", {TOKEN: "keyword", "document_id": "keyword", **_MARKS})
 
 
 def chunks_of(dimensions: int) -> Layout:
@@ -102,7 +116,7 @@ def chunks_of(dimensions: int) -> Layout:
 
 
 def vectors_of(dimensions: int) -> Layout:
-    return Layout(f"vectors_{dimensions}", {TOKEN: "keyword"}, dimensions)
+    return Layout(f"vectors_{dimensions}", {TOKEN: "keyword", **_MARKS}, dimensions)
 
 
 class Schema:
@@ -123,7 +137,7 @@ class Schema:
                 f"Qdrant at {self._connection.options.shown_url} is version {version}, and Gristmill needs "
                 f"{'.'.join(map(str, OLDEST))} or newer. Update the server."
             )
-        for layout in (STATE, RECORDS, DOCUMENTS):
+        for layout in (STATE, RECORDS, DOCUMENTS, VERSIONS):
             await self.ensure(layout)
         state = Points(self._connection, STATE.name)
         new = {"type": "meta", "schema": VERSION, "incarnation": str(uuid4()), TOKEN: uuid4().hex}

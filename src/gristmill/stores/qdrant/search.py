@@ -16,18 +16,12 @@ from qdrant_client import models
 from gristmill.domain.document import Hit
 from gristmill.ports.documents import ChunkQuery, Legs, Vector
 from gristmill.stores.qdrant import schema
-from gristmill.stores.qdrant.document_points import (
-    Stored,
-    dimension_of,
-    filter_value,
-    hit_of,
-    matches,
-    term_of,
-)
+from gristmill.stores.qdrant.document_points import Stored
 from gristmill.stores.qdrant.document_store import DocumentStore
 from gristmill.stores.qdrant.points import Condition, Payload, Points, any_of, equals, where
 from gristmill.stores.qdrant.ranking import Bm25
-from gristmill.stores.qdrant.values import instant, json_value
+from gristmill.stores.qdrant.values import instant
+from gristmill.stores.qdrant.version_points import dimension_of, filter_value, hit_of, matches, term_of
 
 # Longer ago than any search takes, and than clocks differ.
 SETTLED = timedelta(minutes=1)
@@ -62,9 +56,9 @@ class _Attempt:
 
     def shows(self, chunk: Payload) -> bool:
         stored = self.stored.get(UUID(chunk["document_id"]))
-        if stored is None or stored.live is None or stored.live.token != chunk["staging"]:
+        if stored is None or stored.live is None or stored.staging != chunk["staging"]:
             return False
-        return not self.query.filters or matches(json_value(stored.live.metadata), self.query.filters)
+        return not self.query.filters or matches(stored.live.metadata, self.query.filters)
 
     def hit(self, chunk: Payload, score: float) -> Hit:
         return hit_of(chunk, self.stored[UUID(chunk["document_id"])].document, score)
@@ -91,15 +85,15 @@ class DocumentsSearch(DocumentStore):
             each for each, stored in attempt.stored.items() if attempt.refetched or not self._settled(stored)
         ]
         stored = attempt.stored | (await self._stored(unsure) if unsure else {})
-        return {each: found.live.token if found.live else None for each, found in stored.items()}
+        return {each: found.staging for each, found in stored.items()}
 
     def _settled(self, stored: Stored) -> bool:
-        return stored.live is not None and stored.live.updated_at < instant(self._clock.now() - SETTLED)
+        return stored.live is not None and stored.switched_at < instant(self._clock.now() - SETTLED)
 
     def _is_settled(self, attempt: _Attempt, after: Live) -> bool:
         """Whether all that was live while the legs were asked is live now."""
         for each, stored in attempt.stored.items():
-            used = stored.live.token if stored.live else None
+            used = stored.staging
             before = used if self._settled(stored) else attempt.known.get(each, "")
             if not before == used == after[each]:
                 return False
@@ -152,7 +146,7 @@ class DocumentsSearch(DocumentStore):
                 filter=where(*attempt.conditions),
                 params=models.SearchParams(hnsw_ef=max(_GRAPH_CANDIDATES, size)),
                 limit=size,
-                with_payload=models.PayloadSelectorExclude(exclude=["terms", "counts", "filters"]),
+                with_payload=models.PayloadSelectorExclude(exclude=["terms", "counts", "filters", "tokens"]),
             )
             return (await attempt.chunks.query_each([request]))[0]
 
@@ -172,7 +166,7 @@ class DocumentsSearch(DocumentStore):
                 using=schema.TEXT,
                 filter=where(*attempt.conditions),
                 limit=size,
-                with_payload=models.PayloadSelectorExclude(exclude=["filters"]),
+                with_payload=models.PayloadSelectorExclude(exclude=["filters", "tokens"]),
             )
             return (await attempt.chunks.query_each([request]))[0]
 

@@ -5,8 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gristmill.domain.record import microseconds as instant
+from gristmill.domain.versions import Ending, Step, Version
 
-__all__ = ["instant", "instant_or_none", "json_text", "json_value", "moment", "moment_or_none", "storable"]
+__all__ = [
+    "instant",
+    "instant_or_none",
+    "json_text",
+    "json_value",
+    "moment",
+    "moment_or_none",
+    "storable",
+    "version_of",
+    "version_text",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,3 +47,24 @@ def storable(text: str) -> str:
     if text.isprintable():
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def version_text(version: Version) -> str:
+    """A version as one value; records have a field for each part instead."""
+    return json_text(
+        [
+            version.tombstone,
+            version.round,
+            version.ending.value,
+            version.epoch,
+            version.step.value,
+            version.revision,
+            version.stamp,
+            version.write_id,
+        ]
+    )
+
+
+def version_of(text: str) -> Version:
+    tombstone, batch_round, ending, epoch, step, revision, stamp, write_id = json_value(text)
+    return Version(tombstone, batch_round, Ending(ending), epoch, Step(step), revision, stamp, write_id)

@@ -16,7 +16,6 @@ from gristmill.domain.record import Record, RecordStatus
 from gristmill.ports.batches import BatchPage, ErrorGroup, Progress, RecordPage
 from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.qdrant import batch_points, schema
-from gristmill.stores.qdrant.batch_points import batch_of
 from gristmill.stores.qdrant.batch_store import REMOVED, BatchStore, of_batch
 from gristmill.stores.qdrant.points import Condition, Payload, any_of, equals, where, within
 from gristmill.stores.qdrant.record_points import category_of, record_of
@@ -32,10 +31,10 @@ _ENDED = ("completed", "failed", "cancelled")
 
 class Views(BatchStore):
     async def get_batch(self, batch_id: UUID) -> Batch | None:
-        found, outcomes = await asyncio.gather(self._payloads([batch_id]), self._outcomes(batch_id))
+        found, outcomes = await asyncio.gather(self._batches([batch_id]), self._outcomes(batch_id))
         if batch_id not in found:
             return None
-        return batch_points.counted(batch_of(found[batch_id]), outcomes.counters.ended)
+        return batch_points.counted(found[batch_id].batch, outcomes.counters.ended)
 
     async def list_batches(self, *, limit: int, after: str | None = None) -> BatchPage:
         start = None if after is None else key_of("batches", after, int, str)
@@ -45,7 +44,10 @@ class Views(BatchStore):
         if rows:
             chosen = where(any_of("batch_id", [row["batch_id"] for row in rows]), any_of("status", _ENDED))
             ended = await self._records.facet("batch_id", chosen)
-        batches = [batch_of(row, processed_files=ended.get(row["batch_id"], 0)) for row in rows]
+        batches = [
+            batch_points.counted(batch_points.stored_of(row).batch, ended.get(row["batch_id"], 0))
+            for row in rows
+        ]
         last = rows[-1] if rows else {}
         return BatchPage(
             batches, cursor("batches", last["created_at"], last["batch_id"]) if more and rows else None
@@ -82,8 +84,8 @@ class Views(BatchStore):
         return await self._state.by_id(where(*same, without=[REMOVED]))
 
     async def batch_status_view(self, batch_id: UUID) -> BatchStatusView:
-        payload, outcomes, newest = await asyncio.gather(
-            self._payload(batch_id), self._outcomes(batch_id), self._extremes(batch_id)
+        stored, outcomes, newest = await asyncio.gather(
+            self._batch(batch_id), self._outcomes(batch_id), self._extremes(batch_id)
         )
         messages, types = await self._errors(batch_id, newest["with_error"])
         found = Aggregates(
@@ -96,7 +98,7 @@ class Views(BatchStore):
             last_ended_at=moment_or_none(_one(newest["ended_at"], "ended_at")),
             error_types=types,
         )
-        return status_view(batch_of(payload), found, self._clock.now())
+        return status_view(stored.batch, found, self._clock.now())
 
     async def _extremes(self, batch_id: UUID) -> dict[str, list[Payload]]:
         """The rows with the highest of each, with the first start, and with the newest errors, in one request."""
@@ -173,9 +175,9 @@ class Views(BatchStore):
         return sorted(types, key=lambda each: (-each.count, each.category, each.message))
 
     async def get_processing_progress(self, batch_id: UUID) -> Progress:
-        payload, outcomes = await asyncio.gather(self._payload(batch_id), self._outcomes(batch_id))
+        stored, outcomes = await asyncio.gather(self._batch(batch_id), self._outcomes(batch_id))
         counters = outcomes.counters
-        batch = batch_of(payload, processed_files=counters.ended)
+        batch = batch_points.counted(stored.batch, counters.ended)
         total, now = max(batch.total_files, counters.total), self._clock.now()
         elapsed = ((batch.completed_at or now) - (batch.started_at or now)).total_seconds()
         rate = counters.ended / elapsed if elapsed > 0 else 0.0
@@ -200,7 +202,7 @@ class Views(BatchStore):
         start, reference = None, ""
         if after is not None:
             start = key_of("records", after, str)[0]
-            reference = (await self._payload(batch_id)).get("reference", "")
+            reference = (await self._batch(batch_id)).reference or ""
         chosen = [equals("batch_id", str(batch_id))]
         if status is not None:
             chosen.append(equals("status", status.value))
@@ -209,19 +211,19 @@ class Views(BatchStore):
         listing = Listing(self._records, reference, lambda row: str(row["item_id"]))
         rows = await listing.after(start, chosen, limit + 1)
         if not rows:
-            await self._payload(batch_id)
+            await self._batch(batch_id)
         records = [record_of(row) for row in rows[:limit]]
         more = len(rows) > limit > 0
         return RecordPage(records, cursor("records", records[-1].item_id) if more else None)
 
     async def find_records(self, batch_id: UUID, item_ids: Sequence[str]) -> Mapping[str, Record]:
-        await self._payload(batch_id)
+        await self._batch(batch_id)
         rows = await self._records.get({identity.record_id(batch_id, item_id) for item_id in item_ids})
         records = [record_of(row) for row in rows.values()]
         return {record.item_id: record for record in records}
 
     async def get_error_groups(self, batch_id: UUID) -> Sequence[ErrorGroup]:
-        _, outcomes = await asyncio.gather(self._payload(batch_id), self._outcomes(batch_id))
+        _, outcomes = await asyncio.gather(self._batch(batch_id), self._outcomes(batch_id))
         groups = [
             await self._error_group(batch_id, FailureCategory(category), count)
             for category, count in outcomes.failures.items()
