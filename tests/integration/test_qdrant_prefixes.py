@@ -22,6 +22,7 @@ from tests.contract import batches_contract_steps as batch_steps
 from tests.contract import documents_contract_steps as document_steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
+from tests.support.qdrant_crashes import Crash, CrashingClient
 from tests.support.qdrant_databases import empty, new_qdrant, options
 
 BATCH_ID = UUID(int=77)
@@ -30,27 +31,6 @@ NEW = builders.version("file:///a", ["new one", "new two", "new three"], metadat
 MOST_WRITES = 40
 
 Step = Callable[[Database], Awaitable[Any]]
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-class CrashingClient:
-    """Passes everything on to the client until its n-th write."""
-
-    WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete_payload", "delete"})
-
-    def __init__(self, client: Any, crash_at: int) -> None:
-        self._client = client
-        self._left = crash_at
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self.WRITES:
-            self._left -= 1
-            if self._left == 0:
-                raise Crash
-        return getattr(self._client, name)
 
 
 async def submit(database: Database) -> None:

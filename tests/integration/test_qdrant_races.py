@@ -17,38 +17,11 @@ from tests.contract import batches_contract_steps as steps
 from tests.contract import documents_contract_steps as document_steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
+from tests.support.qdrant_crashes import InterruptedClient
 from tests.support.qdrant_databases import new_qdrant, options
 
 OLD = builders.version("file:///a", ["old one", "old two"])
 NEW = builders.version("file:///a", ["new one"])
-
-
-class InterruptedClient:
-    """Passes everything on; before the n-th write to a collection, another process has its turn."""
-
-    WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete_payload", "delete"})
-
-    def __init__(self, client: Any, collection: str, other: Callable[[], Awaitable[Any]], *, at: int) -> None:
-        self._client = client
-        self._collection = collection
-        self._other = other
-        self._left = at
-        self.interrupted = False
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-        if name not in self.WRITES:
-            return method
-
-        async def write(collection: str, *given: Any, **named: Any) -> Any:
-            if collection.endswith(f"_{self._collection}"):
-                self._left -= 1
-                if self._left == 0:
-                    await self._other()
-                    self.interrupted = True
-            return await method(collection, *given, **named)
-
-        return write
 
 
 @pytest.fixture

@@ -167,15 +167,17 @@ class DocumentMerging(DocumentsWrite):
                 collections[name] = await self._with_reference(collections[name], each.source)
         while left := first_of_each({n: row for n, row in rows.items() if n not in merges}):
             stored = await self._stored(facts[n].document_id for n in left)
-            changes: dict[int, Change] = {}
+            changes, known = dict[int, Change](), list[Stored]()
             for n in left:
                 before = stored.get(facts[n].document_id)
                 body = cast("DocumentFacts", merged(before.facts if before else None, facts[n]))
                 if before is not None and body.token == before.facts.token:
                     merges[n] = Merge(rows[n], Fate.HELD, body.token)
+                    known.append(before)
                 else:
                     before = before or _nothing_of(body, collections[body.collection])
                     changes[n] = Change(before, body, before.marks)
+            await self._forget_versions(known)  # A merge of the same row may have ended before it did.
             shown = await self._show(changes.values())
             for n, change in changes.items():
                 if change.document_id in shown.incomplete:

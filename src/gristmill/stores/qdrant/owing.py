@@ -79,7 +79,7 @@ class Owing(DocumentsForget):
     ) -> tuple[list[Row], str | None]:
         """Rows of one kind from a point on, and the first point behind them."""
         records, following = await source.points.page(
-            where(*source.conditions, within(source.mark, gt=since)),
+            where(*source.conditions, within(source.mark, gt=since), without=[_ASIDE]),
             limit=limit,
             start=start,
             vectors=source.kind is Kind.VECTOR,
@@ -246,7 +246,11 @@ async def _count(points: Points) -> tuple[int, int, int | None]:
     rows, aside = await asyncio.gather(
         points.count(where(_OWED, without=[_ASIDE])), points.count(where(_ASIDE))
     )
-    oldest = await points.first(where(_OWED), order=OWED_AT, limit=1, fields=[OWED_AT]) if rows else []
+    oldest = (
+        await points.first(where(_OWED, without=[_ASIDE]), order=OWED_AT, limit=1, fields=[OWED_AT])
+        if rows
+        else []
+    )
     return rows, aside, oldest[0][OWED_AT] if oldest else None
 
 
