@@ -78,8 +78,10 @@ class Owing(DocumentsForget):
         self, source: Source, limit: int, since: int, start: str | None
     ) -> tuple[list[Row], str | None]:
         """Rows of one kind from a point on, and the first point behind them."""
+        # A row is set aside by two writes; its end is set aside by one, whatever its batch is.
+        without = [] if source.kind is Kind.END else [_ASIDE]
         records, following = await source.points.page(
-            where(*source.conditions, within(source.mark, gt=since), without=[_ASIDE]),
+            where(*source.conditions, within(source.mark, gt=since), without=without),
             limit=limit,
             start=start,
             vectors=source.kind is Kind.VECTOR,
