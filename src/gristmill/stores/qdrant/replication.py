@@ -21,6 +21,7 @@ from gristmill.ports.replication import (
     Merged,
     Owed,
     OwedPage,
+    RowPage,
     SetAside,
     Standing,
 )
@@ -151,6 +152,14 @@ class QdrantReplication:
             merging = self._documents if kind in _OF_DOCUMENTS else self._batches
             merges |= await merging.merge(kind, some)
         return [merges[n] for n in range(len(rows))]
+
+    # -- comparing and copying -----------------------------------------------------------------------
+
+    async def rows(self, *, limit: int, after: str | None = None) -> RowPage:
+        return RowPage(*await self._owing.page_of_all(limit=limit, after=after))
+
+    async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
+        return await self._owing.find(rows)
 
     async def purge(self, older_than: timedelta) -> int:
         return await self._batches.purge(older_than)
