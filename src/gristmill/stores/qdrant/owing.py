@@ -17,7 +17,6 @@ from gristmill.stores.qdrant.documents_forget import DocumentsForget
 from gristmill.stores.qdrant.end_points import ENDS_ASIDE, ENDS_OWED, StoredEnd, ends_of
 from gristmill.stores.qdrant.marks import ASIDE, OWED, OWED_AT, REASON, Marks
 from gristmill.stores.qdrant.points import (
-    POINTS_A_READ,
     POINTS_A_WRITE,
     TOKEN,
     Payload,
@@ -43,10 +42,11 @@ from gristmill.stores.qdrant.row_points import (
 from gristmill.stores.qdrant.values import moment
 from gristmill.stores.qdrant.version_points import StoredVersion, chunk_of, version_of
 
-_LISTING, _EVERYTHING = "owed rows", "rows"
+_OWED_ROWS, _ALL_ROWS = "owed rows", "rows"
 _CHUNKS_A_PAGE = 2_000
 _CHUNK = ["chunk_id", "staging", "index", "text", "start", "end", "heading", "page", "vector_id", "tokens"]
 _OWED, _ASIDE = within(OWED, gte=0), within(ASIDE, gte=0)
+_NO_ENDS = models.IsEmptyCondition(is_empty=models.PayloadField(key="end_ids"))
 
 
 @dataclass(slots=True)
@@ -62,10 +62,17 @@ class Owing(DocumentsForget):
 
     # -- pages ---------------------------------------------------------------------------------------
 
-    async def page(self, *, limit: int, since: int | None, after: str | None) -> tuple[list[Row], str | None]:
-        """Rows whose marks bear a number above ``since``; with None all rows, owed or not."""
+    async def page(self, *, limit: int, since: int, after: str | None) -> tuple[list[Row], str | None]:
+        """Owed rows whose mark is above ``since``."""
+        return await self._page(_OWED_ROWS, limit, since, after)
+
+    async def page_of_all(self, *, limit: int, after: str | None) -> tuple[list[Row], str | None]:
+        return await self._page(_ALL_ROWS, limit, None, after)
+
+    async def _page(
+        self, listing: str, limit: int, since: int | None, after: str | None
+    ) -> tuple[list[Row], str | None]:
         sources = await self.rows.sources()
-        listing = _EVERYTHING if since is None else _LISTING
         at, start = _beginning(listing, sources, after)
         found: list[Row] = []
         while at < len(sources):
@@ -81,18 +88,18 @@ class Owing(DocumentsForget):
         self, source: Source, limit: int, since: int | None, start: str | None
     ) -> tuple[list[Row], str | None]:
         """Rows of one kind from a point on, and the first point behind them."""
-        # A row is set aside by two writes; its end is set aside by one, whatever its batch is.
-        without = [] if source.kind is Kind.END else [_ASIDE]
         records, following = await source.points.page(
-            source.chosen
-            if since is None
-            else where(*source.conditions, within(source.mark, gt=since), without=without),
-            limit=limit,
-            start=start,
-            vectors=source.kind is Kind.VECTOR,
+            _chosen(source, since), limit=limit, start=start, vectors=source.kind is Kind.VECTOR
         )
         if source.kind is Kind.CHUNKS:
-            return await self._chunk_rows(records, following)
+            versions, following = _fitting(records, following)
+            whole = await self._whole_rows(versions)
+            if since is not None and len(whole) < len(versions):
+                # Left by a crash, or dropped since: of a document that needs it no more.
+                await self._forget_versions(
+                    (await self._stored({each.content.document_id for each in versions})).values()
+                )
+            return whole, following
         if source.kind is Kind.END:
             ends = [end for record in records for end in ends_of(record.payload or {})]
             return [
@@ -100,26 +107,33 @@ class Owing(DocumentsForget):
             ], following
         return [row_of(body_of(source.kind, record)) for record in records], following
 
-    async def _chunk_rows(
-        self, records: Sequence[models.Record], following: str | None
-    ) -> tuple[list[Row], str | None]:
-        versions: list[StoredVersion] = []
-        for record in records:
-            version = version_of(record.payload or {})
-            if versions and sum(each.chunks for each in versions) + version.chunks > _CHUNKS_A_PAGE:
-                following = str(record.id)
-                break
-            versions.append(version)
-        return await self._whole_rows(versions), following
-
     async def _whole_rows(self, versions: Sequence[StoredVersion]) -> list[Row]:
+        """The rows of those versions whose chunks are all there."""
         chunks = await self._chunks_of(versions)
-        whole = [each for each in versions if len(chunks[each.staging]) == each.chunks]
-        if len(whole) < len(versions):
-            # Left by a crash, or dropped since: of a document that needs it no more.
-            broken = {each.content.document_id for each in versions if each not in whole}
-            await self._forget_versions((await self._stored(broken)).values())
-        return [row_of(each.row(map(chunk_of, chunks[each.staging]))) for each in whole]
+        return [
+            row_of(each.row(map(chunk_of, chunks[each.staging])))
+            for each in versions
+            if len(chunks[each.staging]) == each.chunks
+        ]
+
+    async def find(self, rows: Sequence[Row]) -> list[Row | None]:
+        """For each row the one of its kind and key that is here."""
+        found: dict[RowKey, Row] = {}
+        for kind, keys in by_kind([(row.kind, row.key) for row in rows]).items():
+            if kind is Kind.END:
+                ends = await self.rows.ends(keys)
+                found |= {(kind, key): row_of(end.fact) for key, end in ends.items()}
+                continue
+            ids = list({point_id(kind, key) for key in keys})
+            for points in await self.rows.places(kind):
+                for some in groups(ids, POINTS_A_WRITE):
+                    records = await points.records(some, vectors=kind is Kind.VECTOR)
+                    if kind is Kind.CHUNKS:
+                        here = await self._whole_rows([version_of(each.payload or {}) for each in records])
+                    else:
+                        here = [row_of(body_of(kind, each)) for each in records]
+                    found |= {(row.kind, row.key): row for row in here}
+        return [found.get((row.kind, row.key)) for row in rows]
 
     async def _chunks_of(self, versions: Sequence[StoredVersion]) -> dict[str, list[Payload]]:
         found: dict[str, list[Payload]] = {each.staging: [] for each in versions}
@@ -130,25 +144,6 @@ class Owing(DocumentsForget):
             for chunk in await points.by_id(where(any_of("staging", stagings)), fields=_CHUNK):
                 found[chunk["staging"]].append(chunk)
         return found
-
-    async def find(self, rows: Sequence[Row]) -> list[Row | None]:
-        """Of each of these the one of its kind and key that is here."""
-        keys = by_kind([(row.kind, row.key) for row in rows])
-        found = {
-            (row.kind, row.key): row for kind, some in keys.items() for row in await self._found(kind, some)
-        }
-        return [found.get((row.kind, row.key)) for row in rows]
-
-    async def _found(self, kind: Kind, keys: Sequence[str]) -> list[Row]:
-        if kind is Kind.END:
-            return [row_of(end.fact) for end in (await self.rows.ends(keys)).values()]
-        records: list[models.Record] = []
-        for points in await self.rows.places(kind):
-            for ids in groups([point_id(kind, key) for key in keys], POINTS_A_READ):
-                records += await points.records(ids, vectors=kind is Kind.VECTOR)
-        if kind is Kind.CHUNKS:
-            return await self._whole_rows([version_of(record.payload or {}) for record in records])
-        return [row_of(body_of(kind, record)) for record in records]
 
     # -- marks ---------------------------------------------------------------------------------------
 
@@ -255,8 +250,7 @@ class Owing(DocumentsForget):
             if source.kind is not Kind.END:
                 await source.points.set_payload(marks, where(*source.conditions))
                 await source.points.clear([ASIDE, REASON], where(*source.conditions, _ASIDE))
-        ended = models.IsEmptyCondition(is_empty=models.PayloadField(key="end_ids"))
-        await self.rows.change_ends(models.Filter(must_not=[ended]), lambda end: end.marked(marks))
+        await self.rows.change_ends(models.Filter(must_not=[_NO_ENDS]), lambda end: end.marked(marks))
 
     async def mark(self, rows: Iterable[Row], marks: Marks) -> None:
         """Mark these as owed, whatever they bear now."""
@@ -299,6 +293,30 @@ def _set_aside_in(kind: Kind, record: models.Record) -> list[SetAside]:
         ]
     key = key_of_point(kind, record)
     return [SetAside(kind, key, token_of(kind, key, payload), payload[REASON])]
+
+
+def _chosen(source: Source, since: int | None) -> models.Filter:
+    """The points of rows owed since then, or of all rows."""
+    if since is None:
+        return where(*source.conditions, without=[_NO_ENDS] if source.kind is Kind.END else [])
+    # A row is set aside by two writes; its end is set aside by one, whatever its batch is.
+    without = [] if source.kind is Kind.END else [_ASIDE]
+    return where(*source.conditions, within(source.mark, gt=since), without=without)
+
+
+def _fitting(
+    records: Sequence[models.Record], following: str | None
+) -> tuple[list[StoredVersion], str | None]:
+    """The first versions that have no more chunks than a page holds, and the first point behind them."""
+    versions: list[StoredVersion] = []
+    chunks = 0
+    for record in records:
+        version = version_of(record.payload or {})
+        chunks += version.chunks
+        if versions and chunks > _CHUNKS_A_PAGE:
+            return versions, str(record.id)
+        versions.append(version)
+    return versions, following
 
 
 def _beginning(listing: str, sources: Sequence[Source], after: str | None) -> tuple[int, str | None]:

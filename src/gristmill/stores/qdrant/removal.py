@@ -35,7 +35,7 @@ class Removal(BatchStore):
             records += await self._records.count(where(any_of("batch_id", group)))
         if apply:
             await self._delete_records_of(old)
-            if not await self._is_paired():
+            if await self._was_always_alone():
                 await self._purge(FORGOTTEN_AFTER, owed_too=True)
         return Cleanup(batches=len(old), records=records)
 
@@ -68,6 +68,7 @@ class Removal(BatchStore):
             await self._delete_records_of([batch_points.stored_of(each) for each in page])
         return await purging.purge(self._state, self._documents, before, owed_too=owed_too)
 
-    async def _is_paired(self) -> bool:
-        meta = (await self._state.get([schema.META_ID], fields=["peer"])).get(schema.META_ID, {})
-        return "peer" in meta
+    async def _was_always_alone(self) -> bool:
+        """Whether no other database can hold what is deleted here: nobody heard of rows, and none were merged."""
+        meta = (await self._state.get([schema.META_ID])).get(schema.META_ID, {})
+        return bool(meta.get("sequence", 0) == 0)

@@ -156,7 +156,7 @@ class QdrantReplication:
     # -- comparing and copying -----------------------------------------------------------------------
 
     async def rows(self, *, limit: int, after: str | None = None) -> RowPage:
-        return RowPage(*await self._owing.page(limit=limit, since=None, after=after))
+        return RowPage(*await self._owing.page_of_all(limit=limit, after=after))
 
     async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         return await self._owing.find(rows)

@@ -16,8 +16,6 @@ from gristmill.stores.qdrant.points import TOKEN, Condition, Payload, Points, an
 from gristmill.stores.qdrant.record_points import record_of
 from gristmill.stores.qdrant.version_points import version_of, version_point_id
 
-_NO_ENDS = models.IsEmptyCondition(is_empty=models.PayloadField(key="end_ids"))
-
 RowKey = tuple[Kind, str]
 Change = Callable[[StoredEnd], StoredEnd]
 
@@ -34,11 +32,6 @@ class Source:
     @property
     def name(self) -> str:
         return f"{self.kind.name}:{self.points.name}"
-
-    @property
-    def chosen(self) -> models.Filter:
-        """All points of the kind."""
-        return where(*self.conditions, without=[_NO_ENDS] if self.kind is Kind.END else [])
 
 
 class RowPoints:
