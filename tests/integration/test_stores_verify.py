@@ -171,3 +171,17 @@ async def test_a_file_and_memory_hold_the_same_after_an_outage_of_either(clock, 
         assert result.compared[Kind.CHUNKS] > 0
     await pair.close()
     await sides[0].inner.close()
+
+
+async def test_tokens_are_counted_in_no_order_and_each_once_more_is_a_difference(two):
+    (row,) = steps.of(await steps.everything(two[1]), Kind.CHUNKS)
+    first, second = row.body.content.chunks
+
+    def put(tokens):
+        chunks = (replace(first, tokens=tokens), second)
+        two[1].tables.put(replace(row.body, content=replace(row.body.content, chunks=chunks)))
+
+    put(tuple(reversed(first.tokens)))
+    assert (await found(two)).count == 0
+    put((*first.tokens, first.tokens[0]))
+    assert (await only(two)).what == "differs in content.chunks"

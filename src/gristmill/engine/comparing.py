@@ -1,11 +1,12 @@
 """Whether two databases hold the same, row by row, and what may be in one of them alone."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from gristmill.domain.document import Chunk
 from gristmill.domain.document_facts import DocumentFacts
 from gristmill.domain.facts import BatchFacts, EndFact
 from gristmill.domain.record import Record
@@ -41,9 +42,17 @@ async def all_rows(database: ReplicatedDatabase) -> AsyncIterator[Sequence[Row]]
 
 def differing(left: Row, right: Row) -> list[str]:
     """The names of what differs in two copies of a row, to the bit; empty if nothing does."""
-    one, two = _contents(left.body, frozenset()), _contents(right.body, frozenset())
-    names = sorted(name for name in one if one[name] != two.get(name))
+    names = list(_differing(_contents(left.body, frozenset()), _contents(right.body, frozenset())))
     return names or ([] if left.token == right.token else ["token"])
+
+
+def _differing(left: Mapping[str, Any], right: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    for name, one in left.items():
+        two = right.get(name)
+        if isinstance(one, Mapping) and isinstance(two, Mapping):
+            yield from _differing(one, two, f"{within}{name}.")
+        elif one != two:
+            yield f"{within}{name}"
 
 
 def same_content(left: Row, right: Row) -> bool:
@@ -54,6 +63,8 @@ def same_content(left: Row, right: Row) -> bool:
 def _contents(value: Any, without: frozenset[str]) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.tobytes()
+    if isinstance(value, Chunk):
+        value = replace(value, tokens=tuple(sorted(value.tokens)))  # They are counted, and bear no order.
     if is_dataclass(value):
         named = ((each.name, getattr(value, each.name)) for each in fields(value))
         return {name: _contents(each, without) for name, each in named if name not in without}
