@@ -18,12 +18,22 @@ from gristmill.ports.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One measurement of each, one after the other; ``plain_qdrant`` are points upserted a second."""
+    """One measurement of each, one after the other; ``plain_qdrant`` are points upserted a second.
+
+    ``alone`` is PostgreSQL with as many records as Qdrant and ``both`` get.
+    """
 
     postgres: Rates
     plain_postgres: Rates
     qdrant: Rates
     plain_qdrant: float
+    alone: Rates
+    both: Rates
+
+    @property
+    def both_beside_slower(self) -> float:
+        """Submitted, claimed and completed with failover, as a share of the slower of the two alone."""
+        return self.both.through / min(self.alone.through, self.qdrant.through)
 
 
 def measure(servers: Servers, *, records: int, points: int, repeats: int) -> list[Turn]:
@@ -39,6 +49,8 @@ def _turn(servers: Servers, rows: Sequence[plain_sqlite.Row], items: Sequence[It
         postgres=asyncio.run(through(servers.postgresql(), len(rows))),
         plain_qdrant=asyncio.run(_plain_qdrant(servers, items)),
         qdrant=asyncio.run(through(servers.qdrant(), len(items))),
+        alone=asyncio.run(through(servers.postgresql(), len(items))),
+        both=asyncio.run(through(servers.both(), len(items))),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from gristmill.ports.clock import SystemClock
+from gristmill.stores.failover import FailoverDatabase, FailoverOptions
 from gristmill.stores.qdrant.connection import QdrantOptions
 from gristmill.stores.qdrant.database import QdrantDatabase
 from gristmill.stores.sql.postgres_database import PostgresDatabase
@@ -45,6 +46,27 @@ class Servers:
             yield database
         finally:
             await database.close()
+
+    @asynccontextmanager
+    async def both(self) -> AsyncIterator[FailoverDatabase]:
+        """New ones of both that hold the same; PostgreSQL is preferred."""
+        with tempfile.TemporaryDirectory() as folder:
+            server = self.postgres.server(self.postgres.create())
+            options = QdrantOptions(
+                self.qdrant_url, prefix=f"bench_{uuid4().hex}", timeout_seconds=REQUEST_SECONDS
+            )
+            clock = SystemClock()
+            database = FailoverDatabase(
+                PostgresDatabase(server, clock=clock, folder=Path(folder)),
+                QdrantDatabase(options, clock=clock),
+                clock=clock,
+                options=FailoverOptions(call_timeout=REQUEST_SECONDS, probe_timeout=REQUEST_SECONDS),
+            )
+            await database.open()
+            try:
+                yield database
+            finally:
+                await database.close()
 
 
 @contextmanager

@@ -11,14 +11,15 @@ from bench.servers import Servers, started
 from bench.tables import Cell, Measure, Requirement, Table, at_least, at_most
 from gristmill.stores.qdrant.points import POINTS_A_WRITE
 
-RECORDS = 50_000
-POINTS = 10_000
+RECORDS = 30_000
+POINTS = 4_000
 LARGE = 100_000
 SMALL = 1_000
 QUICK_REPEATS = 3
 
 SHARE_OF_PLAIN_POSTGRES = 0.25
 SHARE_OF_PLAIN_QDRANT = 0.5
+SHARE_OF_SLOWER = 1 / 1.5
 TIMES_SMALL = 1.3
 
 
@@ -58,6 +59,7 @@ def _method(context: Context) -> str:
 def _rates(turns: Sequence[Turn], records: int, points: int) -> tuple[list[list[Cell]], list[Requirement]]:
     copy = of([turn.postgres.submit / turn.plain_postgres.submit for turn in turns], "")
     work = of([turn.postgres.work / turn.plain_postgres.work for turn in turns], "")
+    both = of([turn.both_beside_slower for turn in turns], "")
     upsert = of([turn.qdrant.submit / turn.plain_qdrant for turn in turns], "")
     rows: list[list[Cell]] = [
         [
@@ -79,6 +81,12 @@ def _rates(turns: Sequence[Turn], records: int, points: int) -> tuple[list[list[
             upsert,
         ],
         [f"Qdrant: claim and complete {points:,}", of([turn.qdrant.work for turn in turns]), "", ""],
+        [
+            f"both: submit, claim and complete {points:,}; the slower alone",
+            of([turn.both.through for turn in turns]),
+            of([min(turn.alone.through, turn.qdrant.through) for turn in turns]),
+            both,
+        ],
     ]
     return rows, [
         at_least("PostgreSQL: submits at this share of COPY or more", copy, SHARE_OF_PLAIN_POSTGRES),
@@ -88,6 +96,7 @@ def _rates(turns: Sequence[Turn], records: int, points: int) -> tuple[list[list[
             SHARE_OF_PLAIN_POSTGRES,
         ),
         at_least("Qdrant: submits at this share of plain upserts or more", upsert, SHARE_OF_PLAIN_QDRANT),
+        at_least("both go at this share of the slower alone or more", both, SHARE_OF_SLOWER),
     ]
 
 

@@ -71,6 +71,18 @@ async def two():
         await database.close()
 
 
+async def test_background_work_leaves_to_a_call_what_it_has_just_written(two):
+    background = FailoverOptions(call_timeout=5, probe_timeout=5, reconcile_every=0.01, in_flight=3.0)
+    process = await two.process(options=background)
+    await batches.submit(two.one, "a")  # By somebody who is about to bring it over.
+    for seconds, owed in ((0, True), (2.9, True), (0.2, False)):
+        two.clock.advance(seconds)
+        await asyncio.sleep(0.2)
+        assert bool(two.one.tables.marks) is owed
+    two.assert_equal()
+    assert [each.lacks for each in process.status().databases] == [None, None]
+
+
 async def test_invariant_1_what_is_acknowledged_as_replicated_survives_the_loss_of_either(two):
     for lost in ("one", "two"):
         process = await two.process()

@@ -146,6 +146,23 @@ class Links:
         owed = [await self.count(source) for source in (serving, other)]
         return not any(owed)
 
+    async def only_in_flight(self) -> bool:
+        """Whether the preferred one serves, neither lags, and all that is owed was written just now."""
+        pair = self._pair
+        lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
+        if lags or pair.serving is not pair.preferred:
+            return False
+        for side in pair.sides:
+            side.owes = await side.call(lambda database: database.replication.count_owed())
+            if side.owes.rows and not self._is_in_flight(side.owes.oldest):
+                return False
+        return True
+
+    def _is_in_flight(self, marked_at: datetime | None) -> bool:
+        if marked_at is None:
+            return False
+        return (self._clock.now() - marked_at).total_seconds() < self._options.in_flight
+
     async def count(self, source: Side) -> int:
         target = self._pair.other(source)
         source.owes = await source.call(lambda database: database.replication.count_owed())

@@ -16,6 +16,8 @@ class FailoverOptions:
     open_timeout: float = 120.0
     reconcile_every: float = 1.0
     hand_over_after: float = 10.0
+    # What was written less than so long ago is left to the call that wrote it.
+    in_flight: float = 3.0
     page_rows: int = 500
     # A page of rows that was read longer ago than this is read again before anything of it is written (B3).
     forget_read_after: float = 600.0

@@ -45,18 +45,20 @@ class Reconciler:
         while True:
             await asyncio.sleep(self._options.reconcile_every)
             try:
-                await self.cycle()
+                await self.cycle(patiently=True)
             except Exception:  # noqa: BLE001 - one cycle's mistake is not the end of all catching up.
                 _log.exception("reconciling_failed")
 
-    async def cycle(self, *, seconds: float | None = None) -> bool:
+    async def cycle(self, *, seconds: float | None = None, patiently: bool = False) -> bool:
         """Look at both databases and bring them together as far as they are there; whether they are.
 
-        With ``seconds`` a backlog is left after so long; the next cycle goes on with it.
+        With ``seconds`` a backlog is left after so long; the next cycle goes on with it. ``patiently``: while all is
+        well, what calls are about to bring over themselves is left to them, or everything would go over twice.
         """
+        until = None if seconds is None else self._clock.monotonic() + seconds
         try:
             async with self._cycling:
-                return await self._reconciled(None if seconds is None else self._clock.monotonic() + seconds)
+                return await self._reconciled(until, patiently=patiently)
         except SideUnavailableError as error:
             if not error.side.is_down and (problem := await error.side.probe()) is not None:
                 error.side.went_down(problem)
@@ -70,7 +72,7 @@ class Reconciler:
         if any(side.lacks for side in sides) and not any(side.is_down for side in sides):
             await self.cycle(seconds=self._options.converge_at_close)
 
-    async def _reconciled(self, until: float | None) -> bool:
+    async def _reconciled(self, until: float | None, *, patiently: bool) -> bool:
         there = await asyncio.gather(*(self._look(side) for side in self._pair.sides))
         if self._pair.acting.term == 0:
             await self._pair.choose()
@@ -79,7 +81,8 @@ class Reconciler:
         if not all(there):
             return False
         await self._pair.check_trust()
-        done = await self._links.converge(until=until)
+        done = patiently and await self._links.only_in_flight()
+        done = done or await self._links.converge(until=until)
         self._tell_of_catching_up(done=done)
         if done:
             await self._pair.nothing_missing()
