@@ -95,7 +95,7 @@ def pair(needs: Needs) -> FailoverDatabase:
             f"Everything is kept in one database ({settings.databases[0]}); this is for two. "
             "Set both POSTGRESQL_URL and QDRANT_URL, and leave ENABLE_FALLBACK_DATABASES on."
         )
-    preferred, standby = (_replicated(_named(name, needs)) for name in settings.databases)
+    preferred, standby = (_named(name, needs) for name in settings.databases)
     options = FailoverOptions(
         call_timeout=settings.failover_timeout_seconds,
         probe_timeout=settings.failover_probe_seconds,
@@ -115,16 +115,16 @@ def at(address: str, needs: Needs, *, create: bool) -> ReplicatedDatabase:
         case "" if address in {"postgresql", "qdrant"}:
             if getattr(settings, f"{address}_url") is None:
                 raise ConfigurationError(f"There is no {address.upper()}_URL. Set it, or give an address.")
-            return _replicated(_named(address, needs))
+            return _named(address, needs)
         case "sqlite" | "":
             path = settings.database_path if address == "sqlite" else _path(address)
             if not create and not path.is_file():
                 raise ConfigurationError(f"There is no database {path}. {_ADDRESSES}")
-            return _replicated(_sqlite(needs, path))
+            return _sqlite(needs, path)
         case "postgresql" | "postgres":
-            return _replicated(_postgresql(replace(needs, settings=_with_postgresql(settings, address))))
+            return _postgresql(replace(needs, settings=_with_postgresql(settings, address)))
         case "http" | "https":
-            return _replicated(_qdrant(replace(needs, settings=_with_qdrant(settings, address))))
+            return _qdrant(replace(needs, settings=_with_qdrant(settings, address)))
     raise ConfigurationError(f"{masked(address)} is no address of a database. {_ADDRESSES}")
 
 
@@ -141,17 +141,11 @@ def schema(settings: Settings) -> Schema:
     return PostgresSchema(_server(settings))
 
 
-def _named(name: str, needs: Needs) -> Database:
+def _named(name: str, needs: Needs) -> ReplicatedDatabase:
     return _NAMED[name](needs)
 
 
-def _replicated(found: Database) -> ReplicatedDatabase:
-    if not hasattr(found, "replication"):
-        raise ConfigurationError(f"{found.name} cannot be one of two databases in this version of Gristmill.")
-    return found  # type: ignore[return-value] # Just looked at.
-
-
-def _sqlite(needs: Needs, path: Path | None = None) -> Database:
+def _sqlite(needs: Needs, path: Path | None = None) -> ReplicatedDatabase:
     settings = needs.settings
     return SqlDatabase(
         path or settings.database_path,
@@ -161,7 +155,7 @@ def _sqlite(needs: Needs, path: Path | None = None) -> Database:
     )
 
 
-def _postgresql(needs: Needs) -> Database:
+def _postgresql(needs: Needs) -> ReplicatedDatabase:
     from gristmill.stores.sql.postgres_database import PostgresDatabase  # noqa: PLC0415
 
     settings = needs.settings
@@ -203,7 +197,7 @@ def _ssh(settings: Settings) -> "SshOptions":
     )
 
 
-def _qdrant(needs: Needs) -> Database:
+def _qdrant(needs: Needs) -> ReplicatedDatabase:
     from gristmill.stores.qdrant.connection import QdrantOptions  # noqa: PLC0415
     from gristmill.stores.qdrant.database import QdrantDatabase  # noqa: PLC0415
 
@@ -219,7 +213,7 @@ def _qdrant(needs: Needs) -> Database:
     return QdrantDatabase(options, clock=needs.clock, retry_policy=needs.policy)
 
 
-_NAMED: Mapping[str, Callable[[Needs], Database]] = {
+_NAMED: Mapping[str, Callable[[Needs], ReplicatedDatabase]] = {
     "sqlite": _sqlite,
     "postgresql": _postgresql,
     "qdrant": _qdrant,

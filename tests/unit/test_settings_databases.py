@@ -69,7 +69,6 @@ def test_two_databases_fail_over_to_each_other_with_the_time_outs_set(monkeypatc
     for name, value in URLS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GRISTMILL_FAILOVER_TIMEOUT_SECONDS", "7")
-    monkeypatch.setattr("gristmill.databases._replicated", lambda found: found)
     made = databases.database(databases.Needs(settings.load()))
     assert isinstance(made, FailoverDatabase)
     assert made.name == "postgresql+qdrant"
@@ -98,7 +97,6 @@ def test_address_that_cannot_work_is_refused_and_shows_no_secret(address, said):
 def test_key_of_the_settings_is_sent_to_no_other_server(monkeypatch):
     monkeypatch.setenv("QDRANT_URL", QDRANT)
     monkeypatch.setenv("QDRANT_API_KEY", "of the settings")
-    monkeypatch.setattr("gristmill.databases._replicated", lambda found: found)
     needs = databases.Needs(settings.load())
     keys = {}
     for address in ("qdrant", "http://other:6333", "https://:given@other:6333"):
