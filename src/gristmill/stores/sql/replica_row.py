@@ -1,6 +1,6 @@
 """Which copy of a database this is, which one serves, and what is known of the other one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, func, select, text, update
@@ -14,9 +14,11 @@ from gristmill.stores.sql.tables_replication import numbers, replica
 from gristmill.stores.sql.upserts import insert
 
 _SUM = select(func.coalesce(func.sum(numbers.c.last), 0)).scalar_subquery()
-_ROW = RawStatement(
-    select(replica.c.incarnation, replica.c.acting, replica.c.peer, replica.c.paired, _SUM.label("sequence"))
+_COLUMNS = select(
+    replica.c.incarnation, replica.c.acting, replica.c.peer, replica.c.paired, _SUM.label("sequence")
 )
+_ROW = RawStatement(_COLUMNS)
+_TAKEN_ROW = RawStatement(_COLUMNS.with_for_update(of=replica))
 _FIRST = insert(numbers).values(slot=0, last=1)
 _DRAW = RawStatement(
     _FIRST.or_update(["slot"], {"last": numbers.c.last + 1}).returning(numbers.c.last),
@@ -44,7 +46,11 @@ class Replica:
 
 def find(connection: Connection) -> Replica | None:
     """None until ``made`` was called in a transaction that writes."""
-    row = _ROW.execute(connection, {}).one_or_none()
+    return _replica(connection, _ROW)
+
+
+def _replica(connection: Connection, statement: RawStatement) -> Replica | None:
+    row = statement.execute(connection, {}).one_or_none()
     if row is None:
         return None
     incarnation, acting, peer, paired, sequence = row
@@ -81,9 +87,12 @@ def made(connection: Connection) -> Replica:
 
 def taken(connection: Connection) -> Replica:
     """As ``made``; nobody else changes the row until the transaction ends."""
-    made(connection)
-    connection.execute(select(replica.c.no).with_for_update())
-    return made(connection)
+    found = _replica(connection, _TAKEN_ROW)
+    if found is None:
+        made(connection)
+        found = _replica(connection, _TAKEN_ROW)
+    assert found is not None
+    return found
 
 
 def draw(connection: Connection) -> int:
@@ -125,10 +134,10 @@ def knows(connection: Connection, peer: Identity) -> bool:
     return known is not None and known.incarnation == peer.incarnation
 
 
-def hear_of(connection: Connection, peer: Identity) -> None:
+def hear_of(connection: Connection, peer: Identity) -> Standing:
     """Remember the other database as it is now, unless it is another one than before."""
-    if not knows(connection, peer):
-        return
-    known = taken(connection).standing.peer
-    if known is not None and known.incarnation == peer.incarnation and peer.sequence > known.sequence:
-        remember(connection, peer)
+    standing = taken(connection).standing
+    if standing.peer is None or not peer.continues(standing.peer) or peer == standing.peer:
+        return standing
+    remember(connection, peer)
+    return replace(standing, peer=peer)

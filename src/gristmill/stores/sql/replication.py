@@ -111,20 +111,19 @@ class SqlReplication:
     ) -> Merged:
         def merge(connection: Connection) -> Merged:
             merging.hold(connection, rows)
-            standing = replica_row.made(connection).standing
-            if expects is not None and not standing.identity.continues(expects):
-                return Merged(standing, [], expected=False)
+            found = replica_row.made(connection)
+            if expects is not None and not found.standing.identity.continues(expects):
+                return Merged(found.standing, [], expected=False)
             # Facts are merged: those that follow from what was written here must be there.
             while journal.is_left(connection):
                 journal.capture_left(connection, self._draw)
-            if not replica_row.made(connection).paired:
+            if not found.paired:
                 merging.refresh(connection, rows, self._draw)
             merges = merging.merge(connection, rows)
             journal.forget_changed(connection)
             if rows:
                 replica_row.draw(connection)
-            replica_row.hear_of(connection, source)
-            return Merged(replica_row.made(connection).standing, merges)
+            return Merged(replica_row.hear_of(connection, source), merges)
 
         return await self._connections.run_write(merge)
 
