@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gristmill.ports.clock import SystemClock
 from gristmill.ports.errors import StoreUnavailableError
+from gristmill.ports.replication import Identity
 from gristmill.stores.sql.postgres_database import PostgresDatabase
 from tests.contract import batches_contract_steps as steps
 from tests.support import builders
@@ -69,6 +71,33 @@ async def test_what_was_acknowledged_survives_kill_nine(server: PostgresServer, 
     assert acknowledged > 0
     assert len(await steps.claim(database)) > 0
     await steps.counters(database, batch_id)
+
+
+async def test_number_and_marks_survive_kill_nine(server: PostgresServer):
+    """A5: a database that was killed is not taken for one that was restored, and owes all that it holds."""
+    host = PostgresHost(server.url())
+    async with host.attached(host.create(), SystemClock()) as database:
+        await database.replication.distrust(Identity(uuid4(), 1))
+        batch_id = await steps.submit(database)
+        seen = (await database.replication.standing()).identity
+
+        async def write(number: int) -> None:
+            for start in range(0, 100_000, 5):
+                await database.batches.create_processing_records(
+                    batch_id, builders.items(*(f"{number}-{start + each}" for each in range(5)))
+                )
+
+        writing = [asyncio.create_task(write(number)) for number in range(3)]
+        asyncio.get_running_loop().call_later(0.5, server.kill)
+        with suppress(StoreUnavailableError):
+            while True:
+                seen = (await database.replication.standing()).identity
+        await asyncio.gather(*writing, return_exceptions=True)
+        server.start()
+        assert (await database.replication.standing()).identity.continues(seen)
+        there = await steps.records_of(database, batch_id)
+        # The batch is owed too.
+        assert (await database.replication.count_owed()).rows == len(there) + 1 > 1
 
 
 async def test_a_server_that_was_restarted_while_idle_is_not_noticed(
