@@ -11,6 +11,7 @@ import pytest
 from gristmill.domain.batch import Counters
 from gristmill.ports.rows import Kind
 from gristmill.stores.memory import MemoryDatabase
+from gristmill.stores.sql import bodies
 from gristmill.stores.sql.database import AnySqlDatabase, SqlDatabase
 from tests.contract import batches_contract_steps as batches
 from tests.contract import documents_contract_steps as documents
@@ -86,6 +87,26 @@ async def test_merge_undoes_nothing_of_a_process_that_knows_of_no_other_database
         assert found == await other.batches.get_batch(batch_id)
         assert found.sealed_at is not None
         assert found.error_message == "Over there."
+
+
+async def test_versions_of_many_chunks_are_sent_a_few_at_a_time(
+    attach: Opener, other: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bodies, "CHUNKS_A_PAGE", 9)
+    async with attach() as ours:
+        await steps.pair(ours, other)
+        await documents.open_papers(ours)
+        many = [builders.version(f"file:///{each}", [f"text {n}" for n in range(5)]) for each in range(3)]
+        await documents.stage(ours, *many)
+        for read in (ours.replication.owed, ours.replication.rows):
+            pages, after = [], None
+            while not pages or after is not None:
+                page = await read(limit=5_000, after=after)
+                pages.append([row.body.content for row in page.rows if row.kind is Kind.CHUNKS])
+                after = page.after
+            sent = [content for page in pages for content in page]
+            assert sorted(len(page) for page in pages if page) == [1, 1, 1]
+            assert sorted(content.source for content in sent) == [f"file:///{each}" for each in range(3)]
 
 
 async def test_database_with_data_that_was_never_paired_is_told_from_an_empty_one(attach: Opener):

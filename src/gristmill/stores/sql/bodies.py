@@ -1,7 +1,9 @@
 """Rows of every kind, as they are sent to another database, and where each has its place here."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +31,7 @@ from gristmill.stores.sql.tables_documents import (
 from gristmill.stores.sql.text_index import Span
 from gristmill.stores.sql.value_lists import ids_in, numbers_in, packed_ids, packed_numbers
 
+CHUNKS_A_PAGE = 2_000
 _IN_NUMBERS = numbers_in("numbers")
 _RECORDS = RawStatement(select(*COLUMNS).where(records.c.no.in_(_IN_NUMBERS)))
 _RECORD_TOKENS = RawStatement(select(records.c.no, records.c.write_id).where(records.c.no.in_(_IN_NUMBERS)))
@@ -81,6 +84,15 @@ def find(
     if kind is Kind.CHUNKS:
         return _with_chunks(connection, facts)
     return {place: fact for place, fact in facts.items() if not isinstance(fact, StagedFact)}
+
+
+def fitting(connection: Connection, kind: Kind, places: Sequence[str]) -> int:
+    """How many of the first of these rows can be sent together: a version can have thousands of chunks."""
+    if kind is not Kind.CHUNKS:
+        return len(places)
+    sizes = {_place_of_row(row): int(row.chunks) for row in versions_of(connection, places)}
+    totals = list(accumulate(sizes.get(place, 0) for place in places))
+    return max(min(len(places), 1), bisect_right(totals, CHUNKS_A_PAGE))
 
 
 def tokens(connection: Connection, kind: Kind, places: Sequence[str]) -> dict[str, str]:

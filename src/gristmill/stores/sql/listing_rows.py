@@ -37,10 +37,11 @@ def page(connection: Connection, *, limit: int, after: str | None, draw: DrawWri
     number, last = (int(min(Kind)), "") if after is None else key_of(_LISTING, after, int, str)
     kind = Kind(number)
     places = _places(connection, kind, after=last, most=limit + 1)
-    found = _find(connection, kind, places[:limit], draw)
-    rows = [row_of(found[place]) for place in places[:limit] if place in found]
-    if len(places) > limit > 0:
-        return RowPage(rows, cursor(_LISTING, number, places[limit - 1]))
+    shown = places[: bodies.fitting(connection, kind, places[:limit])]
+    found = _find(connection, kind, shown, draw)
+    rows = [row_of(found[place]) for place in shown if place in found]
+    if len(places) > len(shown) > 0:
+        return RowPage(rows, cursor(_LISTING, number, shown[-1]))
     return RowPage(rows, None if kind is max(Kind) else cursor(_LISTING, number + 1, ""))
 
 

@@ -41,14 +41,18 @@ def page(
         behind = or_(marks.c.kind > kind, and_(marks.c.kind == kind, marks.c.place > place))
         in_order = in_order.where(behind)
     found = connection.execute(in_order.order_by(marks.c.kind, marks.c.place).limit(limit + 1)).all()
-    shown = found[:limit]
+    more, last = len(found) > limit, None
     rows: list[Row] = []
-    for number, group in groupby(shown, key=itemgetter(0)):
-        places = [place for _, place in group]
-        there = bodies.find(connection, Kind(number), places)
-        rows += [row_of(there[place]) for place in places if place in there]
-    following = cursor(_LISTING, *shown[-1]) if len(found) > len(shown) > 0 else None
-    return OwedPage(standing, rows, following)
+    for number, group in groupby(found[:limit], key=itemgetter(0)):
+        kind, places = Kind(number), [place for _, place in group]
+        fitting = bodies.fitting(connection, kind, places)
+        there = bodies.find(connection, kind, places[:fitting])
+        rows += [row_of(there[place]) for place in places[:fitting] if place in there]
+        last = (number, places[fitting - 1])
+        if fitting < len(places):
+            more = True
+            break
+    return OwedPage(standing, rows, cursor(_LISTING, *last) if more and last is not None else None)
 
 
 def settle(connection: Connection, rows: Sequence[Row]) -> int:
