@@ -82,6 +82,23 @@ class DocumentFactsContract:
             assert await documents.counts(side) == {"papers": (0, 0)}
             assert await documents.found(side, "old new") == set()
 
+    async def test_late_deletion_takes_nothing_that_was_staged_after_it(self, database, other, clock):
+        """Two processes bring rows over, and the slower one an older row."""
+        await both(database, other, OLD)
+        clock.advance(1)
+        await other.documents.delete_documents([OLD.document_id])
+        late = await steps.owed(other)
+        clock.advance(1)
+        await steps.show(other, NEW)
+        rows = await steps.owed(other)
+        await steps.merge(database, *steps.of(rows, Kind.VECTOR), *steps.of(rows, Kind.CHUNKS))
+        await steps.merge(database, *late)
+        assert await documents.near(database) == set()
+        (merge,) = await steps.merge(database, *steps.of(rows, Kind.DOCUMENT))
+        assert merge.fate is Fate.HELD
+        assert await documents.near(database) == {"new one"}
+        assert await documents.found(database, "old new") == {"new one"}
+
     async def test_version_staged_last_wins_whatever_was_published_last(self, database, other, clock):
         await both(database, other, OLD)
         third = builders.version("file:///a", ["third one"])

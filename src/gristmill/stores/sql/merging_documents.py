@@ -112,13 +112,17 @@ def _store(connection: Connection, changed: Sequence[DocumentFacts]) -> None:
     # Stamps that are drawn here from now on are higher.
     highest = max(facts.seen for facts in changed)
     collection_rows.draw(connection, "ordinals", 0, at_least=highest + 1)
-    gone = [facts for facts in changed if facts.wanted is None and facts.live is None]
-    shown = [facts for facts in changed if facts.wanted is not None or facts.live is not None]
-    owners = {facts.document_id: (facts.collection, facts.source) for facts in shown}
-    _show(connection, merging_versions.numbers_of(connection, owners), shown)
-    dropped = _forget_versions(connection, changed)
-    documents_publish.drop(connection, [row for row in dropped if row.document_id in owners])
-    documents_publish.delete_documents(connection, [facts.document_id for facts in gone])
+    kept = {facts.document_id for facts in changed if facts.wanted is not None or facts.live is not None}
+    owners = {
+        facts.document_id: (facts.collection, facts.source) for facts in changed if facts.document_id in kept
+    }
+    numbers = merging_versions.numbers_of(connection, owners)
+    numbers |= merging_versions.known_numbers(
+        connection, [facts.document_id for facts in changed if facts.document_id not in kept]
+    )
+    _show(connection, numbers, [facts for facts in changed if facts.document_id in numbers])
+    kept |= _forget_versions(connection, changed)
+    documents_publish.delete_documents(connection, sorted(numbers.keys() - kept))
 
 
 def _show(connection: Connection, numbers: Mapping[UUID, int], shown: Sequence[DocumentFacts]) -> None:
@@ -131,7 +135,7 @@ def _show(connection: Connection, numbers: Mapping[UUID, int], shown: Sequence[D
     for facts in shown:
         number = numbers[facts.document_id]
         row, live = stored[number], facts.live
-        values.append((*_values(row, facts), number))
+        values.append((*_shown_values(row, facts), number))
         described |= {(number, version): told for version, told in _described(facts).items()}
         metadata[number] = {} if live is None else live.metadata
         switched.append((number, row.live_version, None if live is None else live.version))
@@ -142,15 +146,15 @@ def _show(connection: Connection, numbers: Mapping[UUID, int], shown: Sequence[D
     _switch(connection, switched, collections)
 
 
-def _values(row: _AnyRow, facts: DocumentFacts) -> tuple[Any, ...]:
+def _shown_values(row: _AnyRow, facts: DocumentFacts) -> tuple[Any, ...]:
     """In the order of the names."""
     wanted, live = facts.wanted, facts.live
     created = live.created_at if live is not None else None
     shown = live.shown_at if live is not None else None
     return (
         None if live is None else live.version,
-        row.wanted_version if wanted is None else wanted.version,
-        row.wanted_ordinal if wanted is None else wanted.ordinal,
+        "" if wanted is None else wanted.version,
+        0 if wanted is None else wanted.ordinal,
         row.created_at if created is None else instant(created),
         row.updated_at if shown is None else instant(shown),
     )
@@ -198,8 +202,8 @@ def _switch(
     collection_rows.add_up(connection, changes)
 
 
-def _forget_versions(connection: Connection, changed: Sequence[DocumentFacts]) -> list[_AnyRow]:
-    """Forget the versions that the documents cannot need any more; returns their rows."""
+def _forget_versions(connection: Connection, changed: Sequence[DocumentFacts]) -> set[UUID]:
+    """Drop the versions that the documents cannot need any more; returns the documents that keep others."""
     facts = {each.document_id: each for each in changed}
     versions = bodies.versions_of_documents(connection, facts)
     staged = fact_rows.find_all(connection, Kind.CHUNKS, versions)
@@ -210,4 +214,5 @@ def _forget_versions(connection: Connection, changed: Sequence[DocumentFacts]) -
         if not facts[row.document_id].needs(row.version, ordinal):
             gone.append(place)
     mark_rows.forget(connection, Kind.CHUNKS, gone)
-    return [versions[place] for place in gone]
+    documents_publish.drop(connection, [versions[place] for place in gone])
+    return {row.document_id for place, row in versions.items() if place not in set(gone)}

@@ -1,6 +1,6 @@
 """Versions with their chunks that come from another database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
@@ -23,7 +23,8 @@ def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
     """Versions with their chunks: what is here stays, and only its ordinal rises."""
     given = [cast("ChunksRow", row.body) for row in rows]
     places = [bodies.place_of(body) for body in given]
-    staged = fact_rows.find_all(connection, Kind.CHUNKS, places)
+    found = fact_rows.find_all(connection, Kind.CHUNKS, places)
+    staged = dict(found)
     documents_here = fact_rows.find_all(
         connection, Kind.DOCUMENT, {body.content.document_id.hex for body in given}
     )
@@ -44,7 +45,8 @@ def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
         if before is None:
             fresh[place] = body
         if after != before:
-            changes[place] = (place, before, after)
+            changes[place] = (place, found.get(place), after)
+            staged[place] = after
         merges.append(Merge(row, Fate.HELD, after.token))
     _store_chunks(connection, list(fresh.values()))
     fact_rows.store_all(connection, Kind.CHUNKS, list(changes.values()))
@@ -69,8 +71,7 @@ def numbers_of(connection: Connection, owners: Mapping[UUID, tuple[str, str]]) -
 
     ``owners``: the collection and the source of each.
     """
-    found = connection.execute(_NUMBERS, {"ids": packed_ids(owners)})
-    numbers = {row.document_id: row.no for row in found}
+    numbers = known_numbers(connection, owners)
     missing = [document_id for document_id in owners if document_id not in numbers]
     if not missing:
         return numbers
@@ -92,3 +93,9 @@ def numbers_of(connection: Connection, owners: Mapping[UUID, tuple[str, str]]) -
     ]
     connection.execute(insert(documents), rows)
     return numbers | fresh
+
+
+def known_numbers(connection: Connection, document_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """The numbers of those of the documents that have one."""
+    found = connection.execute(_NUMBERS, {"ids": packed_ids(document_ids)})
+    return {row.document_id: row.no for row in found}

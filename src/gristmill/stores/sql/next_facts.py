@@ -227,9 +227,12 @@ def _document(
     versions: Mapping[tuple[int, str], Row[Any]],
     write: Write,
     source: Source,
-) -> DocumentFacts:
-    facts = before or DocumentFacts(row.document_id, row.collection, row.source)
+) -> DocumentFacts | None:
+    """None while nothing but chunks of it came from another database."""
     wanted = versions.get((row.no, row.wanted_version))
+    if before is None and wanted is None:
+        return None
+    facts = before or DocumentFacts(row.document_id, row.collection, row.source)
     if wanted is not None and (facts.wanted is None or row.wanted_ordinal > facts.wanted.ordinal):
         pointer = _pointer(wanted, row, write)
         facts = replace(facts, collection=row.collection, source=row.source, wanted=pointer)
