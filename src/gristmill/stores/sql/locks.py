@@ -12,7 +12,7 @@ from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from gristmill.stores.sql.dialects import POSTGRESQL
 from gristmill.stores.sql.raw import RawStatement
@@ -71,12 +71,6 @@ def together(connection: Connection, name: str) -> None:
     """Nobody that asks for the name alone goes on until the transaction ends."""
     if needed(connection):
         connection.execute(_TOGETHER, {"name": name})
-
-
-def keep_out(connection: Connection, table: Table) -> None:
-    """Nobody else writes to the table until the transaction ends; those that have are waited for."""
-    if needed(connection):
-        connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def is_alone(connection: Connection, name: str) -> bool:

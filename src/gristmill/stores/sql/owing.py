@@ -28,8 +28,9 @@ from gristmill.stores.sql.tables_replication import facts, marks
 
 _LISTING = "owed rows"
 _IS_OWED = marks.c.reason.is_(None)
-# Whoever settles holds it together, whoever marks everything alone: no mark of that is settled by what was read before.
+# Whoever settles holds it together, whoever stops trusting the other database alone.
 SETTLING = "settling"
+_MARKS_AT_ONCE = 50_000
 
 
 def page(
@@ -115,19 +116,25 @@ def count(connection: Connection) -> Owed:
 
 
 def begin(connection: Connection) -> None:
-    """Note all changes from here on, if that was not done before, and have facts found for all that is there."""
+    """Trust no database, so that nothing is settled. The first time, note all changes and have facts found."""
+    locks.one_by_one(connection, SETTLING)
     if not replica_row.taken(connection).paired:
         triggers.create(connection)
         triggers.note_facts(connection)
         replica_row.pair(connection)
+    replica_row.remember(connection, None)
 
 
-def distrust(connection: Connection, peer: Identity, *, now: datetime) -> int:
-    """Owe everything, and remember the database that it is owed to."""
-    locks.one_by_one(connection, SETTLING)
-    locks.keep_out(connection, marks)
+def mark_more(connection: Connection, *, now: datetime) -> bool:
+    """Mark some of what is not marked; whether there was any."""
     sequence = replica_row.draw(connection)
-    triggers.mark_everything(connection, sequence=sequence, marked_at=instant(now))
+    found = triggers.mark_more(connection, sequence=sequence, marked_at=instant(now), most=_MARKS_AT_ONCE)
+    return found > 0
+
+
+def trust(connection: Connection, peer: Identity) -> int:
+    """All is marked, also what was set aside: remember the database that it is owed to."""
+    connection.execute(update(marks).where(marks.c.reason.is_not(None)).values(reason=None))
     replica_row.remember(connection, peer)
     return connection.scalar(select(func.count()).select_from(marks)) or 0
 

@@ -124,8 +124,8 @@ def pair(connection: Connection) -> None:
     connection.execute(update(replica).values(paired=True))
 
 
-def remember(connection: Connection, peer: Identity) -> None:
-    connection.execute(update(replica).values(peer=text_of(peer)))
+def remember(connection: Connection, peer: Identity | None) -> None:
+    connection.execute(update(replica).values(peer=None if peer is None else text_of(peer)))
 
 
 def knows(connection: Connection, peer: Identity) -> bool:

@@ -102,7 +102,9 @@ class SqlReplication:
         self._paired = True
         # In pieces: of a large database it takes long, and goes on where it was cut off.
         await self._capture_left()
-        return await self._connections.run_write(partial(owing.distrust, peer=peer, now=self._clock.now()))
+        while await self._connections.run_write(partial(owing.mark_more, now=self._clock.now())):
+            pass
+        return await self._connections.run_write(partial(owing.trust, peer=peer))
 
     # -- merging -------------------------------------------------------------------------------------
 

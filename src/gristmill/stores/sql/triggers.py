@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, text
+from sqlalchemy import BigInteger, Connection, TextClause, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -168,24 +168,25 @@ def note_facts(connection: Connection) -> None:
         )
 
 
-def mark_everything(connection: Connection, *, sequence: int, marked_at: int) -> None:
-    """Mark every row and every fact there is."""
+def mark_more(connection: Connection, *, sequence: int, marked_at: int, most: int) -> int:
+    """Mark some of the rows and facts that are not marked; returns how many."""
     postgres = locks.needed(connection)
-    places = ["SELECT kind, place FROM facts"]
+    sources = ["SELECT kind, place FROM facts"]
     for noted in _NOTED:
         if noted.kind not in NEXT_FACTS:
             place = noted.place_of(noted.table, postgres=postgres)
-            places.append(f"SELECT {noted.kind:d} AS kind, {place} AS place FROM {noted.table}")
-    for each in places:
-        connection.execute(
-            text(
-                "INSERT INTO marks (kind, place, sequence, marked_at) "
-                f"SELECT here.kind, here.place, :sequence, :marked_at FROM ({each}) AS here WHERE true "
-                "ON CONFLICT (kind, place) DO UPDATE "
-                "SET sequence = excluded.sequence, marked_at = excluded.marked_at, reason = NULL"
-            ),
-            {"sequence": sequence, "marked_at": marked_at},
-        )
+            sources.append(f"SELECT {noted.kind:d} AS kind, {place} AS place FROM {noted.table}")
+    at = {"sequence": sequence, "marked_at": marked_at, "most": most}
+    return sum(connection.execute(_marking(each), at).rowcount for each in sources)
+
+
+def _marking(source: str) -> TextClause:
+    return text(
+        "INSERT INTO marks (kind, place, sequence, marked_at) "
+        f"SELECT here.kind, here.place, :sequence, :marked_at FROM ({source}) AS here WHERE NOT EXISTS "
+        "(SELECT 1 FROM marks AS held WHERE held.kind = here.kind AND held.place = here.place) "
+        "LIMIT :most ON CONFLICT DO NOTHING"
+    )
 
 
 def places(connection: Connection, kind: Kind, *, after: str, most: int) -> Sequence[str]:
