@@ -34,7 +34,8 @@ class Bm25:
     @classmethod
     def of(cls, holding: Mapping[int, int], lengths: Mapping[int, int], index_mean_length: float) -> "Bm25":
         """``holding``: chunks that hold each term; ``lengths``: chunks of each length."""
-        chunks = sum(lengths.values())
+        # The two are counted one after the other; no term is held by more chunks than there are.
+        chunks = max([sum(lengths.values()), *holding.values()])
         return cls(
             idf={
                 term: math.log(1 + (chunks - count + 0.5) / (count + 0.5))
