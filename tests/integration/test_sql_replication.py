@@ -78,15 +78,16 @@ async def test_merge_undoes_nothing_of_a_process_that_knows_of_no_other_database
     attach: Opener, other: MemoryDatabase
 ):
     async with attach() as ours, attach() as unaware:
+        batch_id = await batches.submit(unaware, "a")
         await steps.pair(ours, other)
-        batch_id = await batches.submit(ours, "a")
         await steps.exchange(ours, other)
         await other.batches.cancel_batch(batch_id, error_message="Over there.")
-        await unaware.batches.seal_batch(batch_id)
+        await unaware.batches.create_batch(builders.new_batch(batch_id, submitter="unaware"))
+        await steps.take_across(other, ours)
         await steps.exchange(ours, other)
         found = await ours.batches.get_batch(batch_id)
         assert found == await other.batches.get_batch(batch_id)
-        assert found.sealed_at is not None
+        assert found.submitter == "unaware"
         assert found.error_message == "Over there."
 
 
