@@ -8,8 +8,12 @@ from qdrant_client import AsyncQdrantClient, models
 
 from gristmill.domain.record import Record
 from gristmill.stores.qdrant import record_points
-from gristmill.stores.qdrant.points import POINTS_A_WRITE
+from gristmill.stores.qdrant.marks import OWED, OWED_AT
+from gristmill.stores.qdrant.points import POINTS_A_WRITE, Payload
 from gristmill.stores.qdrant.schema import RECORDS
+from gristmill.stores.qdrant.text_order import KEYS, place
+
+_MARKS = {OWED: 1, OWED_AT: 0}
 
 
 @asynccontextmanager
@@ -28,8 +32,12 @@ async def opened(url: str) -> AsyncIterator[tuple[AsyncQdrantClient, str]]:
 
 def points_of(records: Sequence[Record]) -> list[models.PointStruct]:
     """As ours stores them."""
-    batch = {"created_at": 0, "reference": records[0].item_id}
-    return [record_points.point_of(each, record_points.placed_in(batch, each.item_id)) for each in records]
+    first = records[0].item_id
+    return [record_points.point_of(each, _placed(each.item_id, first), _MARKS) for each in records]
+
+
+def _placed(item_id: str, reference: str) -> Payload:
+    return {"batch_created_at": 0, **dict(zip(KEYS, place(item_id, reference), strict=True))}
 
 
 async def upsert(client: AsyncQdrantClient, name: str, points: Sequence[models.PointStruct]) -> None:

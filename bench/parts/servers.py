@@ -15,7 +15,7 @@ RECORDS = 30_000
 POINTS = 4_000
 LARGE = 100_000
 SMALL = 1_000
-QUICK_REPEATS = 3
+QUICK_REPEATS = 1
 
 SHARE_OF_PLAIN_POSTGRES = 0.25
 SHARE_OF_PLAIN_QDRANT = 0.5
@@ -24,8 +24,8 @@ TIMES_SMALL = 1.3
 
 
 def run(context: Context) -> Table:
-    records, points = context.size(RECORDS, quick=1_000), context.size(POINTS, quick=500)
-    large, small = context.size(LARGE, quick=500), context.size(SMALL, quick=100)
+    records, points = context.size(RECORDS, quick=300), context.size(POINTS, quick=150)
+    large, small = context.size(LARGE, quick=150), context.size(SMALL, quick=60)
     with started() as servers:
         turns = server_rates.measure(
             servers,
