@@ -1,6 +1,6 @@
 """COPY: many rows into a table of PostgreSQL, several times as fast as INSERT."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -18,18 +18,19 @@ def copy_statement(connection: Connection, table: Table, names: Sequence[str]) -
 
 
 def copy(
-    connection: Connection, statement: str, types: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    connection: Connection, statement: str, types: Sequence[str], rows: Iterable[tuple[Any, ...]]
 ) -> int:
     """Returns how many rows were written: all. Errors are those of any statement, as SQLAlchemy raises them."""
     driver: Any = connection.connection.driver_connection
+    count = 0
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as stream:
             stream.set_types(types)
-            for row in rows:
+            for count, row in enumerate(rows, start=1):  # noqa: B007 (their number, in the end)
                 stream.write_row(row)
     except psycopg.Error as error:
         raised = DBAPIError.instance(
             statement, None, error, psycopg.Error, hide_parameters=True, dialect=connection.dialect
         )
         raise raised from error
-    return len(rows)
+    return count

@@ -3,8 +3,9 @@
 Building, caching and typing a statement anew costs SQLAlchemy about as much as SQLite needs to run it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Table, bindparam
@@ -84,13 +85,17 @@ class BulkInsert:
         self._insert = BulkStatement(insert(table).values({name: bindparam(name) for name in names}), names)
         self._copy: tuple[str, list[str]] | None = None
 
-    def execute(self, connection: Connection, values: list[tuple[Any, ...]]) -> int:
-        """Returns how many rows were written."""
-        if not values or connection.dialect.name != POSTGRESQL:
-            return self._insert.execute(connection, values)
+    def execute(self, connection: Connection, values: Iterable[tuple[Any, ...]]) -> int:
+        """Returns how many rows were written. PostgreSQL works on the first ones while the others are made."""
+        if connection.dialect.name != POSTGRESQL:
+            return self._insert.execute(connection, list(values))
+        rows = iter(values)
+        first = next(rows, None)
+        if first is None:
+            return 0
         # Who uses no server need not load its driver.
         from gristmill.stores.sql import postgres_copy  # noqa: PLC0415
 
         if self._copy is None:
             self._copy = postgres_copy.copy_statement(connection, self._table, self._names)
-        return postgres_copy.copy(connection, *self._copy, values)
+        return postgres_copy.copy(connection, *self._copy, chain([first], rows))

@@ -73,7 +73,7 @@ def insert_new(connection: Connection, batch_id: UUID, new: Iterable[Record]) ->
         missing.setdefault(record.item_id, record)
     for (item_id,) in _of_items(_ITEM_IDS, connection, batch_id, list(missing)):
         del missing[item_id]
-    return _INSERT_MISSING.execute(connection, [values_of(record) for record in missing.values()])
+    return _INSERT_MISSING.execute(connection, map(values_of, missing.values()))
 
 
 def replace(connection: Connection, changed: Iterable[Record]) -> None:
@@ -83,7 +83,7 @@ def replace(connection: Connection, changed: Iterable[Record]) -> None:
 
 def insert_missing(connection: Connection, missing: Iterable[Record]) -> None:
     """Store records that are not there, and that nobody else can store meanwhile."""
-    _INSERT_MISSING.execute(connection, [values_of(record) for record in missing])
+    _INSERT_MISSING.execute(connection, map(values_of, missing))
 
 
 def move(connection: Connection, moved: Iterable[tuple[int, Record]]) -> None:
