@@ -110,6 +110,19 @@ async def test_a_server_that_was_restarted_while_idle_is_not_noticed(
     await database.batches.seal_batch(batch_id)
 
 
+async def test_a_connection_that_the_server_ends_is_an_outage(
+    server: PostgresServer, name: str, database: PostgresDatabase
+):
+    def end(connection: Connection) -> None:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with psycopg.connect(server.url(name)) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(StoreUnavailableError, match="terminating connection"):
+        await database._connections.run_write(end)
+
+
 async def test_a_frozen_server_is_given_up_in_time(server: PostgresServer, database: PostgresDatabase):
     batch_id = await steps.submit(database, "a")
     server.freeze()

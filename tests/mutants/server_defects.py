@@ -138,7 +138,7 @@ QDRANT_DEFECTS = (
     ),
     _qdrant(
         "what is there is overwritten",
-        "races",
+        "batches",
         "points.py",
         "await self._write(points, NEVER)",
         "await self._write(points, None)",
