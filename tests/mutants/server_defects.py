@@ -173,11 +173,11 @@ QDRANT_DEFECTS = (
         "if False:",
     ),
     _qdrant(
-        "held batches claimed from",
+        "claimed before their time",
         "batches",
         "claims.py",
-        "if now < until}",
-        "if False}",
+        'within("next_attempt_at", lte=instant(now))]',
+        'within("next_attempt_at", gte=0)]',
     ),
     _qdrant(
         "stopped batches are claimed from",

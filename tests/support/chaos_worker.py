@@ -20,7 +20,7 @@ from gristmill.ports.batches import Batches
 from gristmill.ports.processor import Processed, ShowStage
 
 KIND = "things"
-ITEM_SECONDS = 0.02
+ITEM_SECONDS = 0.07  # So that a batch lasts longer than its outages.
 GROUP = 10
 
 
