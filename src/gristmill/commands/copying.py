@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from gristmill.engine.comparing import Difference, all_rows, is_tombstone, name_of, same_content
+from gristmill.engine.comparing import Difference, all_rows, name_of, same_content
 from gristmill.engine.liveness import seems_gone
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.replication import Fate, Identity, Merge
-from gristmill.ports.rows import Kind, Row
+from gristmill.ports.rows import Kind, Row, is_tombstone
 
 SHOWN = 100
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,10 +8,10 @@ import numpy as np
 
 from gristmill.domain.document import Chunk
 from gristmill.domain.document_facts import DocumentFacts
-from gristmill.domain.facts import BatchFacts, EndFact
+from gristmill.domain.facts import EndFact
 from gristmill.domain.record import Record
 from gristmill.ports.database import ReplicatedDatabase
-from gristmill.ports.rows import Body, ChunksRow, Kind, Row, WorkerRow
+from gristmill.ports.rows import Body, ChunksRow, Kind, Row, is_tombstone
 
 PAGE_ROWS = 500
 # Who wrote a row and when, and not what it says.
@@ -87,18 +87,6 @@ def name_of(body: Body) -> str:
             return f"end of round {body.event.round} of batch {body.event.batch_id}"
         case _:
             return ""
-
-
-def is_tombstone(body: Body) -> bool:
-    match body:
-        case BatchFacts():
-            return body.deleted is not None
-        case DocumentFacts():
-            return body.deleted > 0 and body.wanted is None and body.live is None
-        case WorkerRow():
-            return body.gone
-        case _:
-            return False
 
 
 async def may_be_alone(row: Row, other: ReplicatedDatabase) -> bool:

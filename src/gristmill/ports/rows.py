@@ -139,3 +139,16 @@ def _earlier(left: Collection, right: Collection) -> Collection:
     if left.embedding != right.embedding:
         raise CollectionConflictError(left.name, left.embedding.key, right.embedding.key)
     return replace(left, created_at=min(left.created_at, right.created_at))
+
+
+def is_tombstone(body: Body) -> bool:
+    """Whether the row only says that what it was of is gone."""
+    match body:
+        case BatchFacts():
+            return body.deleted is not None
+        case DocumentFacts():
+            return body.deleted > 0 and body.wanted is None and body.live is None
+        case WorkerRow():
+            return body.gone
+        case _:
+            return False

@@ -22,7 +22,7 @@ from gristmill.ports.replication import (
     SetAside,
     Standing,
 )
-from gristmill.ports.rows import Body, ChunksRow, Row, WorkerRow, merged, row_of
+from gristmill.ports.rows import Body, ChunksRow, Row, WorkerRow, is_tombstone, merged, row_of
 from gristmill.stores.memory.cursors import page
 from gristmill.stores.memory.documents import is_complete
 from gristmill.stores.memory.forgetting import forget_batch, forget_told_ends, forget_versions
@@ -207,22 +207,11 @@ class MemoryReplication:
 
     async def purge(self, older_than: timedelta) -> int:
         before = self._tables.clock.now() - older_than
-        old = [body for body in self._tables.all_rows() if self._is_dead(body)]
+        old = [body for body in self._tables.all_rows() if is_tombstone(body)]
         gone = [body for body in old if _died_at(body) < before and not self._tables.is_owed(body)]
         for body in gone:
             self._tables.drop(body)
         return len(gone)
-
-    def _is_dead(self, body: Body) -> bool:
-        match body:
-            case BatchFacts():
-                return body.deleted is not None
-            case DocumentFacts():
-                return body.deleted > 0 and body.wanted is None and body.live is None
-            case WorkerRow():
-                return body.gone
-            case _:
-                return False
 
 
 def _is_gone(tables: Tables, worker_id: str) -> bool:
