@@ -112,6 +112,7 @@ SQL_DEFECTS = (
         "Created(created=created, existing=len(items) - created)",
         "Created(created=len(items), existing=0)",
     ),
+    _batches("priority of new records forgotten", "new_rows.py", "now - head_start,", "now,"),
     _batches("sealed total off by one", "submission.py", "total_files=total)", "total_files=total + 1)"),
     _batches(
         "submitter not taken over",

@@ -1,6 +1,7 @@
 """Ids derived from content: the same thing has the same id on every database and after every crash."""
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from uuid import UUID
 
@@ -42,16 +43,43 @@ def _unstorable(value: str) -> bool:
 
 
 def _derive(kind: str, *parts: str) -> UUID:
-    # Lengths keep ("a", "bc") and ("ab", "c") apart.
-    name = kind + "".join([f"\x1f{len(part)}:{part}" for part in parts])
-    # ``uuid5(NAMESPACE, name)`` in half the time: every record that is submitted is named here.
-    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
-    return UUID(bytes=digest[:16], version=5)
+    """``uuid5(NAMESPACE, name)``, where lengths keep ("a", "bc") and ("ab", "c") apart."""
+    hashed = _begun(kind, *parts[:-1])
+    hashed.update(_part(parts[-1]))
+    return UUID(bytes=_uuid5(hashed))
+
+
+def _begun(kind: str, *parts: str) -> "hashlib._Hash":
+    named = kind.encode() + b"".join(map(_part, parts))
+    return hashlib.sha1(NAMESPACE.bytes + named, usedforsecurity=False)
+
+
+def _part(part: str) -> bytes:
+    return f"\x1f{len(part)}:{part}".encode()
+
+
+def _uuid5(hashed: "hashlib._Hash") -> bytes:
+    digest = bytearray(hashed.digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # RFC 9562: version 5 ...
+    digest[8] = digest[8] & 0x3F | 0x80  # ... and variant.
+    return bytes(digest)
 
 
 @lru_cache(8192)  # Asked for several times while a record is in work.
 def record_id(batch_id: UUID, item_id: str) -> UUID:
     return _derive("record", str(batch_id), item_id)
+
+
+def record_ids(batch_id: UUID) -> Callable[[str], bytes]:
+    """What gives ``record_id(batch_id, item_id).bytes`` for many items: a quarter of the time for each."""
+    of_batch = _begun("record", str(batch_id))
+
+    def bytes_of(item_id: str) -> bytes:
+        hashed = of_batch.copy()
+        hashed.update(_part(item_id))
+        return _uuid5(hashed)
+
+    return bytes_of
 
 
 def document_id(collection: str, source: str) -> UUID:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, func, literal, select, update
 
 from gristmill.domain.moves import Write
-from gristmill.domain.record import Record
+from gristmill.domain.record import Item, Record
 from gristmill.stores.sql import locks
 from gristmill.stores.sql.columns import instant
 from gristmill.stores.sql.raw import BulkInsert, BulkStatement, RawStatement
@@ -18,6 +18,7 @@ from gristmill.stores.sql.rows import (
     ROW_TEXT,
     SHOWN_NAMES,
     STATE_NAMES,
+    Values,
     completed_of,
     shown_of,
     state_of,
@@ -63,17 +64,25 @@ _COMPLETE = _update(COMPLETED_NAMES)
 _SHOW = _update(SHOWN_NAMES)
 
 
-def insert_new(connection: Connection, batch_id: UUID, new: Iterable[Record]) -> int:
-    """Store the records, all of one batch that is kept (``locks``), that are not there yet; returns how many."""
+def insert_new(
+    connection: Connection,
+    batch_id: UUID,
+    items: Iterable[Item],
+    rows_of: Callable[[Iterable[Item]], Iterable[Values]],
+) -> int:
+    """Store the items, all for one batch that is kept (``locks``), that are not there yet; returns how many.
+
+    ``rows_of`` makes their rows, whole and in the order of NAMES.
+    """
     if not locks.needed(connection):
-        return _INSERT_NEW.execute(connection, [values_of(record) for record in new])
+        return _INSERT_NEW.execute(connection, list(rows_of(items)))
     locks.submit(connection, batch_id)
-    missing: dict[str, Record] = {}
-    for record in new:
-        missing.setdefault(record.item_id, record)
+    missing: dict[str, Item] = {}
+    for item in items:
+        missing.setdefault(item.item_id, item)
     for (item_id,) in _of_items(_ITEM_IDS, connection, batch_id, list(missing)):
         del missing[item_id]
-    return _INSERT_MISSING.execute(connection, map(values_of, missing.values()))
+    return _INSERT_MISSING.execute(connection, rows_of(missing.values()))
 
 
 def replace(connection: Connection, changed: Iterable[Record]) -> None:

@@ -8,17 +8,14 @@ from sqlalchemy import Connection, update
 
 from gristmill.domain.batch import Batch, NewBatch
 from gristmill.domain.identity import checked_item_id
-from gristmill.domain.record import Item, Record, RecordStatus
-from gristmill.domain.versions import Version
+from gristmill.domain.record import Item, RecordStatus
 from gristmill.ports.batches import Created
 from gristmill.ports.errors import BatchConflictError
-from gristmill.stores.sql import batch_rows, locks, record_store
+from gristmill.stores.sql import batch_rows, locks, new_rows, record_store
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import batches
 from gristmill.stores.sql.tally import Tally
 from gristmill.stores.sql.upserts import insert
-
-_UNWRITTEN = Version()
 
 
 def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Batch:
@@ -44,27 +41,13 @@ def create_records(
         if missing:
             raise BatchConflictError(batch_id, list(missing))
         return Created(created=0, existing=len(items))
-    created = record_store.insert_new(connection, batch_id, [_pending(batch, item, draw) for item in items])
+    created = record_store.insert_new(
+        connection, batch_id, items, lambda new: new_rows.rows_of(batch, new, draw)
+    )
     tally = Tally()
     tally.changed(batch_id, {RecordStatus.PENDING: created})
     tally.write(connection)
     return Created(created=created, existing=len(items) - created)
-
-
-def _pending(batch: Batch, item: Item, draw: DrawWrite) -> Record:
-    write = draw()
-    return Record(
-        batch_id=batch.batch_id,
-        item_id=item.item_id,
-        kind=item.kind,
-        source=item.source,
-        payload=item.payload,
-        priority=batch.priority,
-        created_at=write.now,
-        updated_at=write.now,
-        next_attempt_at=write.now,
-        version=_UNWRITTEN.written(stamp=write.stamp, write_id=write.write_id),
-    )
 
 
 def seal_batch(connection: Connection, batch_id: UUID, *, now: datetime) -> Batch:
