@@ -16,7 +16,8 @@ from gristmill.stores.failover.side import Side, SideUnavailableError
 
 _log = structlog.get_logger(__name__)
 
-_PAGES_OF_A_WRITE = 2  # Of the backlog, so that a write is held up by no more.
+# Of the backlog, so that a write is held up by no more; what a slice of a submission leaves goes with it.
+_PAGES_OF_A_WRITE = 3
 
 
 class Links:
@@ -25,6 +26,7 @@ class Links:
         self._clock = clock
         self._options = options
         self._teller = teller
+        self._counted: float | None = None  # When nothing but writes in flight was owed last.
 
     async def replicate(self, source: Side, *, since: int) -> bool:
         """Bring over what a write that was just made has changed; whether both databases now hold all it rests on.
@@ -152,10 +154,14 @@ class Links:
         lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
         if lags or pair.serving is not pair.preferred:
             return False
+        now = self._clock.monotonic()
+        if self._counted is not None and now - self._counted < self._options.in_flight:
+            return True  # What came since is in flight.
         for side in pair.sides:
             side.owes = await side.call(lambda database: database.replication.count_owed())
             if side.owes.rows and not self._is_in_flight(side.owes.oldest):
                 return False
+        self._counted = now
         return True
 
     def _is_in_flight(self, marked_at: datetime | None) -> bool:
