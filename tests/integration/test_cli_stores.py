@@ -146,7 +146,11 @@ def test_neither_answers(two, run):
     for each in two.values():
         each.line.cut = True
     assert "the line is cut" in run("stores", "status", code=4)
-    assert run("stores", "reconcile", "--json", code=4)["error"]["kind"] == "store_unavailable"
+    error = run("stores", "reconcile", "--json", code=4)["error"]
+    assert error["kind"] == "store_unavailable"
+    for name in two:
+        assert f"'{name}' (since before this started): the line is cut" in error["message"]
+    assert error["message"].endswith("it has ended, and nothing tries it again by itself.")
     run("doctor", code=1)
 
 
