@@ -1,6 +1,7 @@
 """Failover between two databases, one named test for each thing that can happen to them."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -27,7 +28,7 @@ from gristmill.stores.memory.tables import Tables
 from tests.contract import batches_contract_steps as batches
 from tests.contract import documents_contract_steps as documents
 from tests.support import builders
-from tests.support.clocks import ManualClock
+from tests.support.clocks import START, ManualClock
 from tests.support.lines import LinedDatabase
 from tests.support.simulation import copied, held
 from tests.support.virtual_time import VirtualClock, VirtualLoop
@@ -270,13 +271,18 @@ async def test_refused_credentials_at_run_time_stop_that_database_and_say_so(two
 
 async def test_both_down_raises_with_a_time_to_try_again(two):
     process = await two.process()
-    for line in process.lines.values():
-        line.cut = True
+    for name in ("two", "one"):
+        two.clock.advance(60)
+        process.lines[name].cut = True
+        with suppress(AllStoresUnavailableError):
+            await process.reconcile()
+    two.clock.advance(60)
     with pytest.raises(AllStoresUnavailableError) as caught:
         await batches.submit(process, "a")
     assert caught.value.retry_after_seconds >= 1
-    assert "one" in str(caught.value)
-    assert "two" in str(caught.value)
+    one, both = START + timedelta(seconds=60), START + timedelta(seconds=120)
+    assert caught.value.since == {"two": one, "one": both}
+    assert f"'one' (since {both:%Y-%m-%d %H:%M:%S} UTC): the line is cut; 'two' (since" in str(caught.value)
     with pytest.raises(AllStoresUnavailableError):
         await two.process(one=True, two=True)
     process.lines["two"].cut = False
