@@ -21,7 +21,8 @@ SUITES = {
     "documents": ["tests/contract/test_sqlite_documents.py"],
     "failover": [
         "tests/contract/test_memory_replication.py",
-        "tests/integration/test_failover.py",
+        "tests/integration/test_failover_outages.py",
+        "tests/integration/test_failover_promises.py",
         "tests/unit/test_merging.py",
     ],
     "two databases": [
