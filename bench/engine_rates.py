@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import engine_work, plain_sqlite, product
-from bench.context import Context, say
+from bench.context import say
 from bench.tables import Measure
 
 HUEY = Path(__file__).with_name("huey_tasks.py")
@@ -31,19 +31,20 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One measurement of each, one after the other; ``huey`` is None where it is not installed."""
+    """One measurement of each, one after the other; ``huey`` is None where it has no turn or is not installed."""
 
     ours: Rates
     plain: Rates
     huey: float | None
 
 
-def measure(context: Context, *, records: int, tasks: int, repeats: int) -> list[Turn]:
+def measure(place: Path, *, records: int, tasks: int, repeats: int) -> list[Turn]:
+    """On the file system of ``place``; without ``tasks`` huey has no turn."""
     rows = plain_sqlite.rows_of(list(engine_work.items(records)))
     turns = []
     for number in range(repeats):
-        say(f"{records:,} records through each, turn {number + 1} of {repeats}")
-        with tempfile.TemporaryDirectory(dir=context.folder("engine")) as folder:
+        say(f"{records:,} records through each under {place}, turn {number + 1} of {repeats}")
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             turns.append(
                 Turn(
                     plain=_plain(Path(folder) / "plain.db", rows),
@@ -84,7 +85,7 @@ def _rates(records: int, done: int, started: float, submitted: float) -> Rates:
 
 
 def _huey(path: Path, tasks: int) -> float | None:
-    if not HUEY_PYTHON.exists():
+    if not tasks or not HUEY_PYTHON.exists():
         return None
     command = [HUEY_PYTHON, HUEY, str(path), str(tasks)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

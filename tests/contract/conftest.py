@@ -26,5 +26,6 @@ pytest.register_assert_rewrite(
     "tests.contract.documents_contract_vectors",
     "tests.contract.replication_contract_batches",
     "tests.contract.replication_contract_documents",
+    "tests.contract.replication_contract_losses",
     "tests.contract.replication_contract_marks",
 )

@@ -6,6 +6,7 @@ the one under test, and any other.
 
 from tests.contract.replication_contract_batches import BatchFactsContract, RecordsContract, WorkersContract
 from tests.contract.replication_contract_documents import DocumentFactsContract
+from tests.contract.replication_contract_losses import LossesContract
 from tests.contract.replication_contract_marks import ActingContract, IdentityContract, MarksContract
 from tests.contract.replication_contract_rows import RowsContract
 
@@ -16,6 +17,7 @@ class ReplicationContract(
     ActingContract,
     RecordsContract,
     BatchFactsContract,
+    LossesContract,
     WorkersContract,
     DocumentFactsContract,
     RowsContract,

@@ -7,12 +7,14 @@ from uuid import UUID
 import pytest
 
 from gristmill import settings, wiring
+from gristmill.commands import batches
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.hold import HOLD_AFTER
 from gristmill.domain.record import Done, Failed, Report, Snooze
 from gristmill.engine.liveness import LEASE_SECONDS, submitter_is_gone, submitter_text, this_process
 from gristmill.engine.submit import submit
 from gristmill.insights import doctor
+from gristmill.ports.rows import row_of
 from gristmill.stores.memory import MemoryDatabase
 from tests.support.builders import failure, new_batch, numbered
 from tests.support.clocks import START, ManualClock
@@ -59,6 +61,19 @@ async def test_work_of_a_living_worker_is_none_until_it_makes_no_progress(core, 
     await core.database.batches.renew_lease(replace(me, renewed_at=clock.now()))
     (problem,) = await doctor.examine(core)
     assert (problem.since, "makes no progress" in problem.what) == (START, True)
+
+
+async def test_batch_that_lacks_declared_records_is_named_until_they_are_declared_away(core):
+    there = MemoryDatabase(core.clock)
+    await there.batches.create_batch(new_batch(BATCH))
+    await submit(there.batches, BATCH, numbered(3))
+    batch, record, *_ = sorted(map(row_of, there.tables.all_rows()), key=lambda row: row.kind)
+    await core.database.replication.merge([batch, record], source=there.tables.identity)
+    found, _ = await doctor.examine(core)
+    assert found.what == f"1 of 3 declared items of batch {BATCH} are here."
+    assert found.command == f"gristmill batches seal {BATCH}"
+    await batches.seal(core, BATCH)
+    assert await commands(core) == ["gristmill worker run-once"]
 
 
 async def test_ended_batch_is_no_problem_whatever_came_of_it(core, clock):

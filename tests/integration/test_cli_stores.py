@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 
 import pytest
 import structlog
@@ -9,7 +10,9 @@ import structlog
 from gristmill.cli import main
 from gristmill.ports.clock import SystemClock
 from gristmill.ports.errors import ConfigurationError
+from gristmill.ports.rows import Kind
 from gristmill.stores.memory import MemoryDatabase
+from gristmill.stores.memory.tables import Tables
 from tests.contract import replication_contract_steps as steps
 from tests.support.lines import LinedDatabase
 
@@ -80,6 +83,50 @@ def test_an_outage_its_backlog_and_its_end(two, run, tmp_path):
     assert "Both databases hold the same." in run("stores", "verify")
 
 
+async def _bring_over_the_first(source, target):
+    """A catch-up that is cut short behind the batch and its first record."""
+    await steps.pair(source, target)
+    await steps.take_across(source, target, Kind.COLLECTION, Kind.BATCH)
+    first, *_ = await steps.owed(source, Kind.RECORD)
+    await steps.merge(target, first)
+
+
+@pytest.mark.parametrize(
+    ("way_out", "then", "completed"), [("again", 3, 3), ("seal", 1, 1), ("cancel", 1, 0)]
+)
+def test_records_lost_with_the_only_database_that_had_them(two, run, tmp_path, way_out, then, completed):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.txt").write_text(f"Letter {name} stands on a shelf.")
+    two["qdrant"].line.cut = True
+    batch_id = run("ingest", str(folder), "--no-wait", "--json")["batch_id"]
+    lost, kept = two["postgresql"], two["qdrant"]
+    asyncio.run(_bring_over_the_first(lost.inner, kept.inner))
+    lost.line.cut, kept.line.cut = True, False
+    vars(lost.inner.tables).update(vars(Tables(SystemClock())))
+    here = f"1 of 3 declared items of batch {batch_id} are here."
+    assert {"Database 'postgresql' is down.", here} <= {
+        each["what"] for each in run("doctor", "--json", code=1)["problems"]
+    }
+    lost.line.cut = False
+    run("stores", "reconcile")
+    assert "1 of 3 declared items are here." in run("batches", "show", batch_id)
+    found = run("batches", "show", batch_id, "--json")
+    assert (found["missing"], found["total_files"], found["batch_status"]) == (2, 3, "queued")
+    again, seal = found["ways_out"]
+    assert seal == f"gristmill batches seal {batch_id}"
+    ways = {"again": again, "seal": seal, "cancel": f"gristmill batches cancel {batch_id}"}
+    run(*shlex.split(ways[way_out])[1:])
+    if way_out != "cancel":
+        run("worker", "run-once")
+    found = run("batches", "show", batch_id, "--json")
+    assert (found["missing"], found["total_files"], found["completed_count"]) == (0, then, completed)
+    assert found["batch_status"] == ("cancelled" if way_out == "cancel" else "completed")
+    assert run("doctor", "--json")["problems"] == []
+    assert run("stores", "verify", "--json")["count"] == 0
+
+
 def test_verify_prints_what_differs_and_reconcile_all_heals_it(two, run, tmp_path, monkeypatch):
     monkeypatch.setattr("gristmill.insights.verifying.LOOK_AGAIN", (0.0,))
     (tmp_path / "note.txt").write_text("The mill grinds slowly.")
@@ -99,7 +146,11 @@ def test_neither_answers(two, run):
     for each in two.values():
         each.line.cut = True
     assert "the line is cut" in run("stores", "status", code=4)
-    assert run("stores", "reconcile", "--json", code=4)["error"]["kind"] == "store_unavailable"
+    error = run("stores", "reconcile", "--json", code=4)["error"]
+    assert error["kind"] == "store_unavailable"
+    for name in two:
+        assert f"'{name}' (since before this started): the line is cut" in error["message"]
+    assert error["message"].endswith("it has ended, and nothing tries it again by itself.")
     run("doctor", code=1)
 
 

@@ -1,7 +1,10 @@
 """Outages of one of two databases, its return, and the hand-over to it, one named test for each thing that can happen."""
 
 import asyncio
+import time
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -17,6 +20,7 @@ from gristmill.stores.memory.tables import Tables
 from tests.contract import batches_contract_steps as batches
 from tests.contract import documents_contract_steps as documents
 from tests.support import builders
+from tests.support.clocks import START
 from tests.support.simulation import copied
 from tests.support.two_memories import QUICK, Two, two_memories
 from tests.support.virtual_time import VirtualClock, VirtualLoop
@@ -110,6 +114,18 @@ async def test_a_hanging_database_counts_as_down_and_holds_nothing_else_up(two):
     assert len(process.lines["one"].calls) == calls
 
 
+async def test_writes_that_wait_for_a_push_that_hangs_do_not_hang_too(two):
+    process = await two.process(options=replace(QUICK, call_timeout=0.5))
+    batch_id = await batches.submit(process, *"abcdef")
+    process.lines["two"].hangs = True
+    started = time.monotonic()
+    claims = [asyncio.create_task(batches.claim(process, 1)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    await asyncio.gather(*claims, *(batches.claim(process, 1) for _ in range(2)))
+    assert time.monotonic() - started < 1
+    assert list((await batches.statuses(two.one, batch_id)).values()).count("processing") == 4
+
+
 async def test_refused_credentials_at_run_time_stop_that_database_and_say_so(two):
     process = await two.process()
 
@@ -125,13 +141,18 @@ async def test_refused_credentials_at_run_time_stop_that_database_and_say_so(two
 
 async def test_both_down_raises_with_a_time_to_try_again(two):
     process = await two.process()
-    for line in process.lines.values():
-        line.cut = True
+    for name in ("two", "one"):
+        two.clock.advance(60)
+        process.lines[name].cut = True
+        with suppress(AllStoresUnavailableError):
+            await process.reconcile()
+    two.clock.advance(60)
     with pytest.raises(AllStoresUnavailableError) as caught:
         await batches.submit(process, "a")
     assert caught.value.retry_after_seconds >= 1
-    assert "one" in str(caught.value)
-    assert "two" in str(caught.value)
+    one, both = START + timedelta(seconds=60), START + timedelta(seconds=120)
+    assert caught.value.since == {"two": one, "one": both}
+    assert f"'one' (since {both:%Y-%m-%d %H:%M:%S} UTC): the line is cut; 'two' (since" in str(caught.value)
     with pytest.raises(AllStoresUnavailableError):
         await two.process(one=True, two=True)
     process.lines["two"].cut = False

@@ -114,6 +114,12 @@ FAILOVER_DEFECTS = (
         "for s in (left.seal, right.seal) if s",
         "for s in (left.seal,) if s",
     ),
+    _domain(
+        "what was declared anew is undone by a merge",
+        "facts.py",
+        "return self.anew, self.total,",
+        "return 0, self.total,",
+    ),
     _domain("the older ordinal wins", "document_facts.py", "return max(kept, key=", "return min(kept, key="),
     _domain(
         "a told end is told again after a merge",

@@ -18,6 +18,12 @@ REPLICATION_DEFECTS = (
         "a stranger settles", "replication.py", "if not replica_row.knows(connection, peer):", "if not peer:"
     ),
     _sql("a mark in flux is waited for", "mark_rows.py", "skip_locked=True", "skip_locked=False"),
+    _sql(
+        "lost records keep their places",
+        "submission.py",
+        "if len(others) > missing_records(batch, batch_rows.counters_of(row).total):",
+        "if others:",
+    ),
     _sql("merges mark what they brought", "replication.py", "journal.forget_changed(connection)", "pass"),
     _sql("the copy that comes wins", "merging.py", "else newer(stored, record)", "else record"),
     _sql(

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-WRITES = frozenset({"upsert", "overwrite_payload", "set_payload", "delete_payload", "delete"})
+WRITES = frozenset(
+    {"upsert", "overwrite_payload", "set_payload", "delete_payload", "delete", "batch_update_points"}
+)
 
 
 class Crash(BaseException):

@@ -9,11 +9,13 @@ from uuid import UUID
 
 from structlog.testing import capture_logs
 
+from gristmill.domain.batch import missing_records
 from gristmill.domain.record import Done, Record, Report
 from gristmill.domain.retry import RetryPolicy
 from gristmill.ports.rows import merged, row_of
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.memory.tables import Tables
+from tests.support import builders
 from tests.support.simulated_ledger import ENDED, Ledger
 from tests.support.simulated_line import Server
 from tests.support.simulated_process import SimulatedProcess
@@ -228,6 +230,7 @@ class Simulation:
             while claimed := await batches.claim_records("last", limit=50):
                 await process.report([process_report(record) for record in claimed])
             await batches.end_batches()
+            await self._let_bereft_batches_end(batches)
             if all(batch.ended for batch in (await batches.list_batches(limit=9)).batches):
                 break
             await asyncio.sleep(1)
@@ -239,6 +242,23 @@ class Simulation:
                 assert batch.ended, (database.name, batch)
                 assert counters.open == 0
                 assert counters.ended == batch.processed_files >= batch.total_files
+
+    async def _let_bereft_batches_end(self, batches) -> None:
+        """Each way out of a batch that lacks declared records, which only a loss can have taken."""
+        for batch in (await batches.list_batches(limit=9)).batches:
+            total = (await batches.get_processing_progress(batch.batch_id)).counters.total
+            missing = missing_records(batch, total)
+            if not missing:
+                continue
+            assert self.ledger.lost_at, "records were lost, and no database was"
+            match self.random.choice(["submit", "seal", "cancel"]):
+                case "submit":
+                    again = [f"again-{n}" for n in range(missing)]
+                    await batches.create_processing_records(batch.batch_id, builders.items(*again))
+                case "seal":
+                    await batches.seal_batch(batch.batch_id, anew=True)
+                case "cancel":
+                    await batches.cancel_batch(batch.batch_id)
 
     def _check_told(self) -> None:
         """Listeners heard of every round that ended, under one id."""

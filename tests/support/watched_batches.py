@@ -61,9 +61,9 @@ class WatchedBatches:
         assert created == Created(created=new, existing=len(items) - new)
         return created
 
-    async def seal_batch(self, batch_id: UUID) -> Batch:
+    async def seal_batch(self, batch_id: UUID, *, anew: bool = False) -> Batch:
         await self._begin()
-        sealed = await self.inner.seal_batch(batch_id)
+        sealed = await self.inner.seal_batch(batch_id, anew=anew)
         self.model.seal(batch_id)
         return sealed
 

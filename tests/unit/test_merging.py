@@ -24,7 +24,7 @@ from tests.support.clocks import ManualClock
 BATCH = UUID(int=7)
 DEEDS = [
     "items", "seal", "claim", "claim", "done", "fail", "cancel", "retry", "end", "tell", "renew", "gone", "stage", "publish",
-    "edit", "delete", "collection", "merge", "merge", "clean", "skew",
+    "edit", "delete", "collection", "merge", "merge", "clean", "skew", "declare", "tell of the batch",
 ]  # fmt: skip
 histories = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(DEEDS)), min_size=4, max_size=40)
 
@@ -72,6 +72,8 @@ class Apart:
                 await batches.create_processing_records(BATCH, builders.items(*self.random.sample("abcd", 2)))
             case "seal":
                 await batches.seal_batch(BATCH)
+            case "declare":
+                await batches.seal_batch(BATCH, anew=True)
             case "claim":
                 await batches.claim_records("w", limit=1)
             case "done" | "fail":
@@ -108,6 +110,9 @@ class Apart:
             case "merge":
                 other = self.databases[(where + 1) % 3]
                 await steps.merge(other, *[row_of(body) for body in database.tables.all_rows()])
+            case "tell of the batch":
+                other = self.databases[(where + 1) % 3]
+                await steps.merge(other, *map(row_of, database.tables.batches.values()))
             case "clean":
                 (batch,) = (await batches.list_batches(limit=1)).batches or [None]
                 if batch is not None and batch.status in {BatchStatus.COMPLETED, BatchStatus.CANCELLED}:

@@ -54,8 +54,9 @@ def report_json(report: BatchReport) -> dict[str, Any]:
         **report.view.as_json(),
         "error_message": report.batch.error_message,
         "submission_interrupted": report.interrupted,
+        "missing": report.missing,
         "held": held_json(report.batch),
-        "ways_out": ways_out(report.batch) if report.interrupted else [],
+        "ways_out": ways_out(report.batch) if report.interrupted or report.missing else [],
         "errors": errors_json(report.batch.batch_id, report.errors),
     }
 
@@ -85,7 +86,7 @@ def record_json(record: Record) -> dict[str, Any]:
 
 
 def ways_out(batch: Batch) -> list[str]:
-    """Both ways out of an interrupted submission."""
+    """Both ways out where a submission was interrupted, or declared items are missing."""
     again = resume_arguments(batch) or ["ingest", "--batch-id", str(batch.batch_id), "PATH"]
     return [output.command(["gristmill", *again]), f"gristmill batches seal {batch.batch_id}"]
 
@@ -111,6 +112,17 @@ def print_interrupted(batch: Batch) -> None:
     )
     again, seal = ways_out(batch)
     print_text(f"  Submit the rest:           {again}")
+    print_text(f"  Or declare this to be all: {seal}")
+
+
+def print_missing(report: BatchReport) -> None:
+    view = report.view
+    print_text(
+        f"\n{view.total_documents:,} of {counted(view.total_files, 'declared item')} are here. The others are in "
+        "another database that is away, and go on when it is back, or they were lost with it. Then:"
+    )
+    again, seal = ways_out(report.batch)
+    print_text(f"  Submit the same again:     {again}")
     print_text(f"  Or declare this to be all: {seal}")
 
 
@@ -208,6 +220,8 @@ def print_view(report: BatchReport) -> None:
         print_held(report.batch)
     if report.interrupted:
         print_interrupted(report.batch)
+    if report.missing:
+        print_missing(report)
     if report.errors:
         print_next([("See the errors", f"gristmill batches errors {report.batch.batch_id}")])
 

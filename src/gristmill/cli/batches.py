@@ -232,7 +232,7 @@ def cancel(context: typer.Context, batch_id: arguments.BatchId, *, as_json: argu
 
 @app.command()
 def seal(context: typer.Context, batch_id: arguments.BatchId, *, as_json: arguments.Json = False) -> int:
-    """Declare that an interrupted submission is complete with the items it has."""
+    """Declare that a batch is complete with the items it has: after an interruption, or a loss."""
     from gristmill.cli import batch_output
 
     async def run(core: "Core") -> "BatchReport":

@@ -74,12 +74,18 @@ def _ending(error: BaseException) -> _Ending:
         case typer.Abort():
             return _Ending(ExitCode.CANCELLED, "aborted", "Nothing was changed.")
         case errors.StoreUnavailableError():
-            return _Ending(ExitCode.TRY_AGAIN, "store_unavailable", str(error))
+            return _Ending(ExitCode.TRY_AGAIN, "store_unavailable", _outage(error))
         case errors.GristmillError():
             code = ExitCode.USAGE if _is_usage(error) else ExitCode.FAILED
             return _Ending(code, _kind(error), str(error))
         case _:
             return _Ending(ExitCode.FAILED, "internal", _unexpected(error))
+
+
+def _outage(error: errors.StoreUnavailableError) -> str:
+    if isinstance(error, errors.AllStoresUnavailableError):
+        return f"{error} Then run the same command again: it has ended, and nothing tries it again by itself."
+    return str(error)
 
 
 def _usage(error: typer.TyperException) -> str:

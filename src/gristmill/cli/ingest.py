@@ -8,65 +8,74 @@ import typer
 
 from gristmill.cli import arguments, running
 
+Paths = Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders to ingest.")]
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        parser=arguments.name, metavar="NAME", help="Collection to put them in, else the one of the settings."
+    ),
+]
+Pattern = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Only files like '*.pdf' or 'reports/**/*.md'. Can be repeated."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option(metavar="GLOB", help="No files or folders like this. Can be repeated.")
+]
+Meta = Annotated[
+    list[arguments.Pair] | None,
+    typer.Option(
+        parser=arguments.pair,
+        metavar="KEY=VALUE",
+        help="Stored with each document, for `search --filter`. Can be repeated.",
+    ),
+]
+BatchId = Annotated[
+    UUID | None,
+    typer.Option(
+        parser=arguments.uuid, metavar="UUID", help="Name the batch, or go on with an interrupted one."
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option(parser=arguments.name, metavar="TEXT", help="What to call the batch.")
+]
+Priority = Annotated[
+    int, typer.Option(min=-1_000, max=1_000, help="Higher comes first; 1 is worth 10 minutes of age.")
+]
+MaxErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=100, metavar="PCT", help="Stop when a larger share failed, once 20 items have ended."
+    ),
+]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Delete documents whose file is gone from the given folders.")
+]
+Refresh = Annotated[
+    bool, typer.Option("--refresh", help="Also make anew what an older extractor or chunker made.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would be ingested and what skipped.")]
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Work until the batch has ended, or leave it to a worker.")
+]
+
 
 def ingest(
     context: typer.Context,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders to ingest.")],
+    paths: Paths,
     *,
-    collection: Annotated[
-        str | None,
-        typer.Option(
-            parser=arguments.name,
-            metavar="NAME",
-            help="Collection to put them in, else the one of the settings.",
-        ),
-    ] = None,
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Only files like '*.pdf' or 'reports/**/*.md'. Can be repeated."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="No files or folders like this. Can be repeated.")
-    ] = None,
-    meta: Annotated[
-        list[arguments.Pair] | None,
-        typer.Option(
-            parser=arguments.pair,
-            metavar="KEY=VALUE",
-            help="Stored with each document, for `search --filter`. Can be repeated.",
-        ),
-    ] = None,
-    batch_id: Annotated[
-        UUID | None,
-        typer.Option(
-            parser=arguments.uuid, metavar="UUID", help="Name the batch, or go on with an interrupted one."
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(parser=arguments.name, metavar="TEXT", help="What to call the batch.")
-    ] = None,
-    priority: Annotated[
-        int, typer.Option(min=-1_000, max=1_000, help="Higher comes first; 1 is worth 10 minutes of age.")
-    ] = 0,
-    max_error_rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=100, metavar="PCT", help="Stop when a larger share failed, once 20 items have ended."
-        ),
-    ] = None,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Delete documents whose file is gone from the given folders.")
-    ] = False,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Also make anew what an older extractor or chunker made.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list what would be ingested and what skipped.")
-    ] = False,
-    wait: Annotated[
-        bool,
-        typer.Option("--wait/--no-wait", help="Work until the batch has ended, or leave it to a worker."),
-    ] = True,
+    collection: Collection = None,
+    pattern: Pattern = None,
+    exclude: Exclude = None,
+    meta: Meta = None,
+    batch_id: BatchId = None,
+    name: Name = None,
+    priority: Priority = 0,
+    max_error_rate: MaxErrorRate = None,
+    prune: Prune = False,
+    refresh: Refresh = False,
+    dry_run: DryRun = False,
+    wait: Wait = True,
     workers: arguments.Workers = None,
     as_json: arguments.Json = False,
 ) -> int:

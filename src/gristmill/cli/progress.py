@@ -9,7 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from gristmill.cli.output import duration, safe, say
-from gristmill.domain.batch import Batch
+from gristmill.domain.batch import Batch, missing_records
 from gristmill.engine.core import Core
 from gristmill.insights import batches
 from gristmill.ports.batches import Progress
@@ -40,6 +40,9 @@ def description(progress: Progress) -> str:
     failures = ", ".join(f"{count:,} {category}" for category, count in sorted(progress.failures.items()))
     if failures:
         parts.append(f"failed: {failures}")
+    missing = missing_records(progress.batch, counters.total)
+    if missing and not counters.open:
+        parts.append(f"{missing:,} declared are not here: gristmill batches show {progress.batch.batch_id}")
     if progress.batch.hold.held:
         parts.append(f"held: {safe(progress.batch.hold.reason or '')}")
     return " | ".join(parts)

@@ -29,8 +29,11 @@ async def cancel(core: Core, batch_id: UUID) -> int:
 
 
 async def seal(core: Core, batch_id: UUID) -> Batch:
-    """Declare an interrupted submission complete with what it has. Raises BatchNotFoundError."""
-    sealed = await core.database.batches.seal_batch(batch_id)
+    """Declare that a batch is complete with what it has. Raises BatchNotFoundError.
+
+    For a submission that was interrupted, or after records were lost with a database.
+    """
+    sealed = await core.database.batches.seal_batch(batch_id, anew=True)
     await core.end_batches(batch_id)
     return await core.database.batches.get_batch(batch_id) or sealed
 

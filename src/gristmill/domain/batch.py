@@ -194,6 +194,15 @@ def may_end(batch: Batch, counters: Counters) -> bool:
     return not batch.ended and batch.sealed_at is not None and complete and counters.open == 0
 
 
+def missing_records(batch: Batch, here: int) -> int:
+    """How many of the declared records are not among the ``here`` there are.
+
+    0, but where the others are still to come from another database or were lost with it.
+    """
+    sealed = batch.sealed_at is not None and not batch.ended
+    return max(0, batch.total_files - here) if sealed else 0
+
+
 def exceeds_tolerance(batch: Batch, counters: Counters) -> bool:
     """Whether so many records failed that nothing more should be claimed."""
     if batch.max_error_rate is None or counters.ended < TOLERANCE_NEEDS_ENDED:

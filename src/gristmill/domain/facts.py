@@ -41,15 +41,19 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """How many records were declared to be all. Sealed twice in a split: the larger number counts."""
+    """How many records were declared to be all. Sealed twice in a split: the larger number counts.
+
+    ``anew`` rises when fewer are declared than before: that counts more than what it takes back.
+    """
 
     total: int
     sealed_at: datetime
     write_id: str
+    anew: int = 0
 
     @property
-    def order(self) -> tuple[int, int, str]:
-        return self.total, microseconds(self.sealed_at), self.write_id
+    def order(self) -> tuple[int, int, int, str]:
+        return self.anew, self.total, microseconds(self.sealed_at), self.write_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,16 @@ class BatchFacts:
             return True
         return self.life > 0 and record.created_at < self.header.created_at - FORGOTTEN_AFTER
 
+    def sealed_with(self, total: int, *, write_id: str, sealed_at: datetime) -> "BatchFacts":
+        """The facts after a declaration that so many records are all. The time of the first one stays."""
+        before = self.seal
+        if before is None:
+            return replace(self, seal=Seal(total, sealed_at, write_id))
+        if before.total == total:
+            return self
+        anew = before.anew + (total < before.total)
+        return replace(self, seal=Seal(total, before.sealed_at, write_id, anew))
+
     def cancelled_by(self, write: Write, *, error_message: str | None, total: int) -> "BatchFacts":
         """The facts after a cancellation, which seals the batch with what it has.
 
@@ -133,13 +147,9 @@ class BatchFacts:
         before = self.cancel if self.cancel is not None and self.cancelled else None
         message = before.error_message if before and error_message is None else error_message
         stamp = max(write.stamp, before.stamp + 1) if before else write.stamp
-        seal = self.seal
-        if seal is None or seal.total < total:
-            seal = Seal(total, seal.sealed_at if seal else write.now, write.write_id)
         return replace(
-            self,
+            self.sealed_with(total, write_id=write.write_id, sealed_at=write.now),
             cancel=Cancel(self.round, message, stamp, write.write_id),
-            seal=seal,
             updated_at=max(self.updated_at, write.now),
         )
 

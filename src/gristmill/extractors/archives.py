@@ -8,6 +8,10 @@ import zlib
 
 from gristmill.domain.failures import FailureCategory, ItemError
 
+# What zipfile raises for torn or altered bytes; tests/integration/test_torn_archives.py meets each of them.
+TORN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
+
+_READABLE = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED_FLAG = 0x1
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _STEP_BYTES = 1 << 20
@@ -38,7 +42,7 @@ def check_archive(content: bytes, name: str, *, max_expanded_bytes: int, max_rat
                 f"{name} has {len(content):,} bytes and unpacks to more than {limit:,}, as archives made to do harm do. "
                 "Split it, or raise max_expanded_bytes if it comes from someone you trust.",
             )
-    except (zipfile.BadZipFile, zlib.error, struct.error, KeyError, ValueError, NotImplementedError) as error:
+    except TORN as error:
         raise ItemError(
             FailureCategory.UNREADABLE,
             f"{name} is damaged or cut short ({error or type(error).__name__}). Replace it with an intact copy.",
@@ -50,20 +54,22 @@ def _inflated(content: bytes, members: list[zipfile.ZipInfo], limit: int) -> int
     total = 0
     view = memoryview(content)
     for member in members:
+        _check_method(member)
         magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(content, member.header_offset)
         if magic != b"PK\x03\x04":
             raise zipfile.BadZipFile(f"no member at byte {member.header_offset}")
         start = member.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         data = view[start : start + member.compress_size]
-        if member.compress_type == zipfile.ZIP_STORED:
-            total += len(data)
-        elif member.compress_type == zipfile.ZIP_DEFLATED:
-            total += _inflated_size(data, limit - total)
-        else:
-            raise zipfile.BadZipFile(f"compression method {member.compress_type} is not used by documents")
+        stored = member.compress_type == zipfile.ZIP_STORED
+        total += len(data) if stored else _inflated_size(data, limit - total)
         if total > limit:
             break
     return total
+
+
+def _check_method(member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in _READABLE:
+        raise zipfile.BadZipFile(f"compression method {member.compress_type} is not used by documents")
 
 
 def _inflated_size(data: memoryview, limit: int) -> int:
@@ -80,14 +86,16 @@ def _inflated_size(data: memoryview, limit: int) -> int:
 def _is_locked(file: zipfile.ZipFile) -> bool:
     """OpenDocument lists locked members in its manifest; a book names the algorithm of its rights management."""
     names = set(file.namelist())
-    if "META-INF/manifest.xml" in names and b":encryption-data" in _start_of(file, "META-INF/manifest.xml"):
+    if "META-INF/manifest.xml" in names and b":encryption-data" in start_of(file, "META-INF/manifest.xml"):
         return True
     if "META-INF/encryption.xml" not in names:
         return False
-    listed = _ALGORITHM.findall(_start_of(file, "META-INF/encryption.xml").decode("utf-8", "replace"))
+    listed = _ALGORITHM.findall(start_of(file, "META-INF/encryption.xml").decode("utf-8", "replace"))
     return any(algorithm not in _FONT_ALGORITHMS for algorithm in listed)
 
 
-def _start_of(file: zipfile.ZipFile, member: str) -> bytes:
+def start_of(file: zipfile.ZipFile, member: str) -> bytes:
+    """The first bytes of a member, at most a million. Raises one of TORN."""
+    _check_method(file.getinfo(member))
     with file.open(member) as stream:
         return stream.read(_STEP_BYTES)

@@ -3,6 +3,8 @@
 import io
 import zipfile
 
+from gristmill.extractors.archives import TORN, start_of
+
 PDF = "application/pdf"
 HTML = "text/html"
 EMAIL = "message/rfc822"
@@ -156,11 +158,10 @@ def _zipped(content: bytes, extension: str) -> str | None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             names = file.namelist()
-            declared = (
-                file.read("mimetype")[:200].decode("ascii", "replace").strip() if "mimetype" in names else ""
-            )
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError):
+            said = start_of(file, "mimetype")[:200] if "mimetype" in names else b""
+    except TORN:
         return own  # Whoever reads it next says what is wrong with it.
+    declared = said.decode("ascii", "replace").strip()
     if declared in ZIPPED:
         return declared
     for folder, family in _FOLDERS.items():

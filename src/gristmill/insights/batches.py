@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from gristmill.domain.batch import Batch, BatchStatusView
+from gristmill.domain.batch import Batch, BatchStatusView, missing_records
 from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.engine.core import Core
@@ -22,12 +22,16 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """``interrupted``: its submission is not complete and nobody goes on with it."""
+    """``interrupted``: its submission is not complete and nobody goes on with it.
+
+    ``missing``: how many declared records are not here (``domain.batch.missing_records``).
+    """
 
     batch: Batch
     view: BatchStatusView
     errors: Sequence[ErrorGroup]
     interrupted: bool
+    missing: int
 
 
 @dataclass(slots=True)
@@ -49,7 +53,8 @@ async def report(core: Core, batch_id: UUID) -> BatchReport:
         raise BatchNotFoundError(batch_id)
     view = await core.database.batches.batch_status_view(batch_id)
     errors = await core.database.batches.get_error_groups(batch_id)
-    return BatchReport(batch, view, errors, is_interrupted(batch, now=core.clock.now()))
+    interrupted = is_interrupted(batch, now=core.clock.now())
+    return BatchReport(batch, view, errors, interrupted, missing_records(batch, view.total_documents))
 
 
 def is_interrupted(batch: Batch, *, now: datetime) -> bool:

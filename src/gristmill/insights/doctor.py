@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from importlib.util import find_spec
 from uuid import UUID
 
-from gristmill.domain.batch import may_end
+from gristmill.domain.batch import may_end, missing_records
 from gristmill.domain.record import RecordStatus
 from gristmill.engine.core import Core
 from gristmill.engine.liveness import has_ended_here, seems_gone
@@ -150,6 +150,15 @@ def _batch(progress: Progress, *, now: datetime, at_work: bool) -> Iterator[Prob
             what=f"The submission of batch {batch.batch_id} was interrupted at {counters.total} items.",
             why="The process that submitted it is gone. Its ingest command again with "
             f"--batch-id {batch.batch_id} goes on; sealing it declares these items to be all.",
+            command=f"gristmill batches seal {batch.batch_id}",
+            since=batch.updated_at,
+        )
+    if missing_records(batch, counters.total):
+        yield Problem(
+            what=f"{counters.total} of {batch.total_files} declared items of batch {batch.batch_id} are here.",
+            why="The others are in another database that is away, and go on when it is back, or they were lost with "
+            "it: then the same items submitted again under this batch id take their places, and sealing it declares "
+            "those that are here to be all. Until then it cannot end.",
             command=f"gristmill batches seal {batch.batch_id}",
             since=batch.updated_at,
         )

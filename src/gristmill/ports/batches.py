@@ -115,13 +115,15 @@ class Batches(Protocol):
 
         Records take the batch's priority. Order: claimed in the order of ``domain.record.claim_order``.
         Raises BatchNotFoundError; BadItemIdError (with the position) before anything is stored;
-        BatchConflictError if the batch is sealed and an item is not among its records.
+        BatchConflictError if the batch is sealed and an item is not among its records, unless so many of those
+        that were declared are missing (``domain.batch.missing_records``): these take their places.
         """
         ...
 
-    async def seal_batch(self, batch_id: UUID) -> Batch:
+    async def seal_batch(self, batch_id: UUID, *, anew: bool = False) -> Batch:
         """Declare that the records present are all; sets ``total_files``. Again: no change.
 
+        With ``anew`` also of a sealed batch that lacks declared records (``domain.batch.missing_records``).
         Raises BatchNotFoundError. Does not end the batch (see ``end_batches``).
         """
         ...
@@ -205,7 +207,9 @@ class Batches(Protocol):
         ...
 
     async def cancel_batch(self, batch_id: UUID, *, error_message: str | None = None) -> int:
-        """Cancel what is open; seals the batch with what it has. Returns how many records were cancelled.
+        """Cancel what is open; seals the batch with what it has, anew if that is less than was declared.
+
+        Returns how many records were cancelled.
 
         ``error_message`` is set when the engine stops a batch itself (tolerance). An ended batch: 0, no change.
         Raises BatchNotFoundError.

@@ -1,6 +1,7 @@
 """What can go wrong behind a port. Every text says what happened, where, and what to do next."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 
@@ -37,16 +38,30 @@ class StoreUnavailableError(GristmillError):
 
 
 class AllStoresUnavailableError(StoreUnavailableError):
-    """No database serves: HTTP 503. ``retry_after_seconds`` is for its Retry-After header."""
+    """No database serves: HTTP 503. ``retry_after_seconds`` is for its Retry-After header.
 
-    def __init__(self, reasons: Mapping[str, str], *, retry_after_seconds: int) -> None:
-        said = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
-        super().__init__(" and ".join(reasons), said, f"It is tried again every {retry_after_seconds} s.")
+    ``since``: from when on each one did not answer; without those that never answered this process. Whether anybody
+    tries again is for the caller to add: a worker does, a command that has ended does not.
+    """
+
+    def __init__(
+        self, reasons: Mapping[str, str], *, since: Mapping[str, datetime], retry_after_seconds: int
+    ) -> None:
+        said = "; ".join(
+            f"'{name}' ({_since(since.get(name))}): {reason}" for name, reason in reasons.items()
+        )
+        advice = "Start either of them; `gristmill stores status` shows how they are."
+        super().__init__(" and ".join(reasons), said, advice)
         self.reasons = reasons
+        self.since = since
         self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
         return f"No database answers: {self.reason}. Nothing acknowledged is lost. {self.advice}"
+
+
+def _since(moment: datetime | None) -> str:
+    return "since before this started" if moment is None else f"since {moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class BatchNotFoundError(GristmillError):

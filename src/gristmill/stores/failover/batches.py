@@ -33,8 +33,8 @@ class FailoverBatches:
     async def create_processing_records(self, batch_id: UUID, items: Sequence[Item]) -> Created:
         return await self._access.write(lambda d: d.batches.create_processing_records(batch_id, items))
 
-    async def seal_batch(self, batch_id: UUID) -> Batch:
-        return await self._access.write(lambda d: d.batches.seal_batch(batch_id))
+    async def seal_batch(self, batch_id: UUID, *, anew: bool = False) -> Batch:
+        return await self._access.write(lambda d: d.batches.seal_batch(batch_id, anew=anew))
 
     async def renew_lease(self, worker: Worker) -> None:
         await self._access.write(lambda d: d.batches.renew_lease(worker))

@@ -19,7 +19,8 @@ from gristmill.stores.failover.side import Side, SideUnavailableError
 
 _log = structlog.get_logger(__name__)
 
-_PAGES_OF_A_WRITE = 2  # Of the backlog, so that a write is held up by no more.
+# Of the backlog, so that a write is held up by no more; what a slice of a submission leaves goes with it.
+_PAGES_OF_A_WRITE = 3
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Links:
         self._options = options
         self._teller = teller
         self._turns = defaultdict[str, _Turn](_Turn)
+        self._counted: float | None = None  # When nothing but writes in flight was owed last.
 
     async def replicate(self, source: Side, *, since: int) -> bool:
         """Bring over what a write that was just made has changed; whether both databases now hold all it rests on.
@@ -61,7 +63,9 @@ class Links:
         async with turn.lock:
             if turn.begun == begun:
                 turn.begun, turn.whole = begun + 1, False
-                turn.whole = await self._unless_away(self.push(source, target, pages=_PAGES_OF_A_WRITE))
+                # One of them may have died of the push that this one waited for.
+                if not source.is_down and not target.is_down:
+                    turn.whole = await self._unless_away(self.push(source, target, pages=_PAGES_OF_A_WRITE))
             return turn.whole
 
     async def _unless_away(self, push: Awaitable[bool]) -> bool:
@@ -176,10 +180,14 @@ class Links:
         lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
         if lags or pair.serving is not pair.preferred:
             return False
+        now = self._clock.monotonic()
+        if self._counted is not None and now - self._counted < self._options.in_flight:
+            return True  # What came since is in flight.
         for side in pair.sides:
             side.owes = await side.call(lambda database: database.replication.count_owed())
             if side.owes.rows and not self._is_in_flight(side.owes.oldest):
                 return False
+        self._counted = now
         return True
 
     def _is_in_flight(self, marked_at: datetime | None) -> bool:

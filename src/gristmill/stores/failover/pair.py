@@ -175,8 +175,9 @@ class Pair:
 
     def _nobody(self) -> AllStoresUnavailableError:
         reasons = {side.name: side.problem or "it fails again and again" for side in self.sides}
+        since = {side.name: side.down_since for side in self.sides if side.down_since is not None}
         return AllStoresUnavailableError(
-            reasons, retry_after_seconds=max(1, round(self._options.reconcile_every))
+            reasons, since=since, retry_after_seconds=max(1, round(self._options.reconcile_every))
         )
 
     # -- trust ---------------------------------------------------------------------------------------

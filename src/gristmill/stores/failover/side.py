@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TypeVar
 
 from gristmill.ports.clock import Clock
@@ -25,7 +26,7 @@ class SideUnavailableError(StoreUnavailableError):
 
 
 class Side:
-    """``is_down`` is the open breaker: nothing but probes is sent then.
+    """``is_down`` is the open breaker: nothing but probes is sent then. ``down_since`` is None if it never answered.
 
     ``remembers`` is the other database as this one knew it when it last answered, ``lacks`` what this one had not
     been sent when that was last known, ``received`` how many owed rows it was sent and confirmed.
@@ -42,6 +43,7 @@ class Side:
         self._opened = False
         self._since = clock.monotonic()
         self.problem: str | None = None
+        self.down_since: datetime | None = None
         self.remembers: Identity | None = None
         self.owes: Owed | None = None
         self.lacks: Missing | None = None
@@ -148,12 +150,13 @@ class Side:
     def went_down(self, problem: str) -> None:
         if not self.is_down:
             self._since = self._clock.monotonic()
+            self.down_since = self._clock.now() if self._opened else None
             self._teller.tell(Happening.DOWN, self.name, problem)
         self.problem = problem
 
     def _came_back(self) -> None:
         if self.is_down:
             away = self._clock.monotonic() - self._since
-            self.problem = None
+            self.problem = self.down_since = None
             self._since = self._clock.monotonic()
             self._teller.tell(Happening.BACK, self.name, "it answers again", seconds=away)

@@ -11,9 +11,10 @@ from gristmill.domain.batch import (
     NewBatch,
     computed_status,
     may_end,
+    missing_records,
 )
 from gristmill.domain.events import BatchEnded, batch_ended
-from gristmill.domain.facts import BatchFacts, EndFact, Header, Held, Seal, Submitter
+from gristmill.domain.facts import BatchFacts, EndFact, Header, Held, Submitter
 from gristmill.domain.failures import FailureCategory, is_permanent
 from gristmill.domain.identity import checked_item_id
 from gristmill.domain.record import (
@@ -60,7 +61,7 @@ class MemoryBatches(BatchViews):
             item_id = checked_item_id(item.item_id, position=position)
             if item_id not in stored:
                 new.setdefault(item_id, item)
-        if new and batch.sealed_at is not None:
+        if batch.sealed_at is not None and len(new) > missing_records(batch, len(stored)):
             raise BatchConflictError(batch_id, list(new))
         self._put(self._pending(batch, item) for item in new.values())
         return Created(created=len(new), existing=len(items) - len(new))
@@ -80,11 +81,12 @@ class MemoryBatches(BatchViews):
             version=Version().written(stamp=write.stamp, write_id=write.write_id),
         )
 
-    async def seal_batch(self, batch_id: UUID) -> Batch:
-        batch = self._batch(batch_id)
-        if batch.sealed_at is None:
+    async def seal_batch(self, batch_id: UUID, *, anew: bool = False) -> Batch:
+        batch, total = self._batch(batch_id), len(self._records(batch_id))
+        if batch.sealed_at is None or (anew and missing_records(batch, total)):
             write = self._write()
-            self._change(batch_id, seal=Seal(len(self._records(batch_id)), write.now, write.write_id))
+            facts = self._facts(batch_id).sealed_with(total, write_id=write.write_id, sealed_at=write.now)
+            self._change(batch_id, seal=facts.seal)
         return self._batch(batch_id)
 
     # -- claims and leases ---------------------------------------------------------------------------

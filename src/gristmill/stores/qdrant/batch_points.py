@@ -197,13 +197,23 @@ def _header_of(payload: Payload) -> Header:
 def _seal_fields(seal: Seal | None) -> dict[str, Any]:
     if seal is None:
         return {}
-    return {"total_files": seal.total, "sealed_at": instant(seal.sealed_at), "seal_id": seal.write_id}
+    return {
+        "total_files": seal.total,
+        "sealed_at": instant(seal.sealed_at),
+        "sealed_anew": seal.anew or None,
+        "seal_id": seal.write_id,
+    }
 
 
 def _seal_of(payload: Payload) -> Seal | None:
     if "sealed_at" not in payload:
         return None
-    return Seal(payload["total_files"], moment(payload["sealed_at"]), payload["seal_id"])
+    return Seal(
+        payload["total_files"],
+        moment(payload["sealed_at"]),
+        payload["seal_id"],
+        anew=payload.get("sealed_anew", 0),
+    )
 
 
 def _cancel_fields(cancel: Cancel | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gristmill.ports.rows import Kind, Row, WorkerRow, merged, row_of
 from gristmill.stores.qdrant import batch_points, end_points, record_points, worker_points
 from gristmill.stores.qdrant.batch_points import StoredBatch
 from gristmill.stores.qdrant.batch_store import of_batch
+from gristmill.stores.qdrant.closing import Closing, batches_of
 from gristmill.stores.qdrant.end_points import EVENT, StoredEnd
 from gristmill.stores.qdrant.marks import marks_of
 from gristmill.stores.qdrant.points import TOKEN, Payload, any_of, has_id, where, within
@@ -136,13 +137,14 @@ class BatchMerging(Submission):
 
     # -- records -------------------------------------------------------------------------------------
 
-    async def merge_records(self, rows: Rows) -> Merges:
+    async def merge_records(self, rows: Rows, closing: Closing) -> Merges:
+        """What follows for their batches and workers is left to ``closing``, or to ``settle`` if that fails."""
         merges: Merges = {}
-        touched = {cast("Record", row.body).batch_id for row in rows.values()}
+        touched, batches = batches_of(rows.values()), dict(closing.batches)
         while left := first_of_each({n: row for n, row in rows.items() if n not in merges}):
-            batches, stored = await asyncio.gather(
-                self._all_batches(touched), self._records.get(UUID(row.key) for row in left.values())
-            )
+            stored = await self._records.get(UUID(row.key) for row in left.values())
+            if not touched <= batches.keys():
+                batches = await self._all_batches(touched)
             points: dict[int, models.PointStruct] = {}
             for n, row in left.items():
                 record, there = cast("Record", row.body), stored.get(UUID(row.key))
@@ -163,7 +165,11 @@ class BatchMerging(Submission):
             expected = [stored[each][TOKEN] for each in stored]
             won = await self._records.swap(list(points.values()), expected)
             merges |= _held(rows, points, won)
-        await self._settle_records(touched, [rows[n] for n in merges])
+            batches = {}  # Who lost looks anew.
+        closing.rows += [rows[n] for n in merges]
+        closing.workers |= {
+            held for row in rows.values() if (held := cast("Record", row.body).worker) is not None
+        }
         return merges
 
     async def _referring(self, batch: StoredBatch, item_id: str) -> StoredBatch:
@@ -174,9 +180,9 @@ class BatchMerging(Submission):
             found = (await self._all_batches([batch.batch_id])).get(batch.batch_id)
         return replace(batch, reference=item_id) if found is None else found
 
-    async def _settle_records(self, touched: set[UUID], rows: Sequence[Row]) -> None:
-        """Take out what came to a batch that was cleaned up meanwhile, and count again."""
-        batches = await self._all_batches(touched)
+    async def settle(self, rows: Sequence[Row]) -> None:
+        """Take out records that came to a batch that was cleaned up meanwhile, and count again."""
+        batches = await self._all_batches(batches_of(rows))
         forgotten = [
             cast("Record", row.body)
             for row in rows
@@ -235,14 +241,14 @@ class BatchMerging(Submission):
     async def purge(self, older_than: timedelta) -> int:
         return await self._purge(older_than)
 
-    async def merge(self, kind: Kind, rows: Rows) -> Merges:
+    async def merge(self, kind: Kind, rows: Rows, closing: Closing) -> Merges:
         match kind:
             case Kind.WORKER:
                 return await self.merge_workers(rows)
             case Kind.BATCH:
                 return await self.merge_batches(rows)
             case Kind.RECORD:
-                return await self.merge_records(rows)
+                return await self.merge_records(rows, closing)
             case _:
                 return await self.merge_ends(rows)
 

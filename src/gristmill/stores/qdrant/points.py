@@ -75,6 +75,19 @@ def point(point_id: UUID, payload: Payload, vector: Mapping[str, Any] | None = N
     return models.PointStruct(id=str(point_id), vector=dict(vector or {}), payload=payload)
 
 
+def swap_by(new: models.PointStruct, expected: str) -> models.UpdateOperation:
+    """As ``Points.swap_one``, for ``Points.update``."""
+    as_read = where(has_id([UUID(str(new.id))]), equals(TOKEN, expected))
+    return models.OverwritePayloadOperation(
+        overwrite_payload=models.SetPayload(payload=new.payload or {}, filter=as_read)
+    )
+
+
+def set_by(payload: Payload, chosen: models.Filter) -> models.UpdateOperation:
+    """As ``Points.set_payload``, for ``Points.update``."""
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, filter=chosen))
+
+
 class Points:
     """One collection of the server."""
 
@@ -240,6 +253,16 @@ class Points:
             return set(ours)
         stored = await self.get(ours, fields=[TOKEN])
         return {each for each, token in ours.items() if stored.get(each, {}).get(TOKEN) == token}
+
+    async def update(self, updates: Sequence[models.UpdateOperation]) -> None:
+        """One after the other in one request; those before one that fails stay."""
+        await self._connection.ask(
+            self._connection.client.batch_update_points(self.name, updates, wait=True, ordering=_STRONG)
+        )
+
+    async def tokens(self, ids: Iterable[UUID]) -> dict[UUID, str | None]:
+        found = await self.get(ids, fields=[TOKEN])
+        return {each: payload.get(TOKEN) for each, payload in found.items()}
 
     async def _write(self, points: Sequence[models.PointStruct], condition: models.Filter | None) -> None:
         for group in _by_size(points):

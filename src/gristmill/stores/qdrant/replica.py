@@ -5,18 +5,20 @@ database rises by one with each change and is never taken from a clock: a copy r
 lower one, and passes the number it had only after as many changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
+
+from qdrant_client import models
 
 from gristmill.ports.clock import Clock
 from gristmill.ports.replication import Acting, Identity, Missing, Standing
 from gristmill.stores.qdrant import schema
 from gristmill.stores.qdrant.connection import Connection
 from gristmill.stores.qdrant.marks import Numbers
-from gristmill.stores.qdrant.points import TOKEN, Payload, Points, any_of, has_id, point, where
+from gristmill.stores.qdrant.points import TOKEN, Payload, Points, any_of, has_id, point, swap_by, where
 from gristmill.stores.qdrant.values import instant, instant_or_none, moment, moment_or_none
 
 # A peer of this number is continued by no database: a distrust that was cut short is begun again.
@@ -64,10 +66,14 @@ class ReplicaStore:
         self._numbers = numbers
 
     async def read(self) -> Replica:
-        found = await self._state.get([schema.META_ID])
-        replica = _replica_of(found[schema.META_ID])
+        return (await self.read_beside(()))[0]
+
+    async def read_beside(self, others: Iterable[UUID]) -> tuple[Replica, dict[UUID, Payload]]:
+        """It, and of other points of its collection those that are there."""
+        found = await self._state.get([schema.META_ID, *others])
+        replica = _replica_of(found.pop(schema.META_ID))
         self._numbers.saw(replica.identity.sequence)
-        return replica
+        return replica, found
 
     async def shown(self) -> Replica:
         """As it is to be told: with a number that was raised after the writes of this process."""
@@ -86,6 +92,31 @@ class ReplicaStore:
         return await self._change(
             before, lambda found: found if hearing_of is None else found.heard_of(hearing_of)
         )
+
+    async def closed(
+        self,
+        before: Replica,
+        updates: Sequence[models.UpdateOperation],
+        tokens: Mapping[UUID, str],
+        *,
+        hearing_of: Identity,
+    ) -> tuple[Replica, bool]:
+        """``raised`` behind other updates of the collection, in one request; also whether the tokens are there then."""
+        self._numbers.written = False
+        new = _numbered(before.heard_of(hearing_of), before)
+        await self._state.update([*updates, swap_by(point(schema.META_ID, _payload(new)), before.token)])
+        stored = await self._state.tokens([schema.META_ID, *tokens])
+        there = all(stored.get(each) == token for each, token in tokens.items())
+        if stored.get(schema.META_ID) == new.token:
+            self._numbers.saw(new.identity.sequence)
+            return new, there
+        return await self._raised_again(before, hearing_of), there
+
+    async def _raised_again(self, before: Replica, hearing_of: Identity) -> Replica:
+        found = await self.read()
+        if not found.identity.continues(before.identity):
+            return found
+        return await self.raised(found, hearing_of=hearing_of)
 
     async def hear_of(self, peer: Identity) -> Replica:
         """Remember the other database as it is now, if there is anything new to remember."""
@@ -106,10 +137,9 @@ class ReplicaStore:
             new = change(found)
             if new is None:
                 return found
-            number = replace(new.identity, sequence=found.identity.sequence + 1)
-            new = replace(new, identity=number, token=uuid4().hex)
+            new = _numbered(new, found)
             if await self._state.swap_one(point(schema.META_ID, _payload(new)), found.token):
-                self._numbers.saw(number.sequence)
+                self._numbers.saw(new.identity.sequence)
                 return new
             found = await self.read()
             if not found.identity.continues(before.identity):
@@ -118,6 +148,12 @@ class ReplicaStore:
     async def touch(self) -> None:
         now = instant(self._clock.now())
         await self._state.set_payload({"touched_at": now}, where(has_id([schema.META_ID])))
+
+
+def _numbered(new: Replica, before: Replica) -> Replica:
+    """With the number behind the one before."""
+    number = replace(new.identity, sequence=before.identity.sequence + 1)
+    return replace(new, identity=number, token=uuid4().hex)
 
 
 def _payload(replica: Replica) -> Payload:

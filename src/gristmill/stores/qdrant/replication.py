@@ -26,6 +26,8 @@ from gristmill.ports.replication import (
     Standing,
 )
 from gristmill.ports.rows import Kind, Row
+from gristmill.stores.qdrant.batch_points import stored_of
+from gristmill.stores.qdrant.closing import Closing, batches_of
 from gristmill.stores.qdrant.connection import Connection
 from gristmill.stores.qdrant.marks import Numbers
 from gristmill.stores.qdrant.merging_batches import BatchMerging, Merges
@@ -130,13 +132,15 @@ class QdrantReplication:
 
         If an older copy took this one's place in between, it does not rise there, and the copy is still found out.
         """
-        begun = await self._replica.read()
+        alone = all(row.kind is Kind.RECORD for row in rows)
+        begun, batches = await self._replica.read_beside(batches_of(rows) if alone else ())
         if expects is not None and not begun.identity.continues(expects):
             return Merged(begun.standing, [], expected=False)
-        merges = await self._merge_all(rows)
         if not rows:
             return Merged((await self._replica.hear_of(source)).standing, [])
-        ended = await self._replica.raised(begun, hearing_of=source)
+        closing = Closing({each: stored_of(payload) for each, payload in batches.items()})
+        merges = await self._merge_all(rows, closing)
+        ended = await self._end(begun, closing, source)
         if not ended.identity.continues(begun.identity):
             return Merged(ended.standing, [], expected=False)
         if ended.distrusts != begun.distrusts:
@@ -145,12 +149,24 @@ class QdrantReplication:
             await self._owing.mark(held, self._numbers.marks())
         return Merged(ended.standing, merges)
 
-    async def _merge_all(self, rows: Sequence[Row]) -> list[Merge]:
+    async def _end(self, begun: Replica, closing: Closing, source: Identity) -> Replica:
+        if closing.rows and closing.is_calm:
+            ended, calm = await self._replica.closed(begun, *closing.updates(), hearing_of=source)
+            if calm or not ended.identity.continues(begun.identity):
+                return ended
+            begun = ended
+        if closing.rows:
+            await self._batches.settle(closing.rows)
+        return await self._replica.raised(begun, hearing_of=source)
+
+    async def _merge_all(self, rows: Sequence[Row], closing: Closing) -> list[Merge]:
         merges: Merges = {}
         for kind in sorted({row.kind for row in rows}):
             some = {n: row for n, row in enumerate(rows) if row.kind is kind}
-            merging = self._documents if kind in _OF_DOCUMENTS else self._batches
-            merges |= await merging.merge(kind, some)
+            if kind in _OF_DOCUMENTS:
+                merges |= await self._documents.merge(kind, some)
+            else:
+                merges |= await self._batches.merge(kind, some, closing)
         return [merges[n] for n in range(len(rows))]
 
     # -- comparing and copying -----------------------------------------------------------------------

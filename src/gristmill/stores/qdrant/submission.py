@@ -2,7 +2,7 @@
 
 A slice is one insert (or a few, by size) of points that are not there yet: any prefix of them is a shorter slice,
 and the same call again stores the rest. Sealing declares the total that is counted; who inserts under a seal that
-it did not see declares anew, so the total that stands was counted after the last insert.
+it did not see declares more, so the total that stands was counted after the last insert.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from uuid import UUID
 
 from qdrant_client import models
 
-from gristmill.domain.batch import Batch, NewBatch
-from gristmill.domain.facts import Seal, Submitter
+from gristmill.domain.batch import Batch, NewBatch, missing_records
+from gristmill.domain.facts import Submitter
 from gristmill.domain.identity import checked_item_id, record_id
 from gristmill.domain.record import Item, Record
 from gristmill.domain.versions import Version
@@ -64,8 +64,7 @@ class Submission(Removal):
         given: dict[str, Item] = {}
         for position, item in enumerate(items):
             given.setdefault(checked_item_id(item.item_id, position=position), item)
-        if stored.facts.seal is not None:
-            await self._refuse_others(batch_id, given)
+        if stored.facts.seal is not None and not await self._takes_more(stored, given):
             return Created(created=0, existing=len(items))
         if not given:
             return Created(created=0, existing=0)
@@ -83,11 +82,17 @@ class Submission(Removal):
             await self._inserted_under_a_seal(batch_id, points)
         return Created(created=len(created), existing=len(items) - len(created))
 
-    async def _refuse_others(self, batch_id: UUID, given: dict[str, Item]) -> None:
-        ids = {record_id(batch_id, item_id): item_id for item_id in given}
+    async def _takes_more(self, sealed: StoredBatch, given: dict[str, Item]) -> bool:
+        """Whether any of the items is not there. Raises BatchConflictError if they are more than are missing."""
+        ids = {record_id(sealed.batch_id, item_id): item_id for item_id in given}
         stored = await self._records.get(ids, fields=[TOKEN])
-        if others := [item_id for each, item_id in ids.items() if each not in stored]:
-            raise BatchConflictError(batch_id, others)
+        others = [item_id for each, item_id in ids.items() if each not in stored]
+        if others and len(others) > await self._missing(sealed):
+            raise BatchConflictError(sealed.batch_id, others)
+        return bool(others)
+
+    async def _missing(self, stored: StoredBatch) -> int:
+        return missing_records(stored.batch, await self._records.count(of_batch(stored.batch_id)))
 
     async def _with_reference(self, stored: StoredBatch, item_id: str) -> StoredBatch:
         """The batch with the reference its item ids are ordered by; the first one given stays."""
@@ -115,28 +120,32 @@ class Submission(Removal):
         )
 
     async def _inserted_under_a_seal(self, batch_id: UUID, points: Sequence[models.PointStruct]) -> None:
+        """Take out what nobody has worked on, if the batch has ended: its end did not count them."""
         if (await self._declare(batch_id)).status is None:
             return
-        tokens = [(each.payload or {})[TOKEN] for each in points]
-        await self._records.delete(of_batch(batch_id, any_of(TOKEN, tokens)))
-        raise BatchConflictError(batch_id, [(each.payload or {})["item_id"] for each in points])
+        if late := await self._records.bearing(points):
+            tokens = [(each.payload or {})[TOKEN] for each in points]
+            await self._records.delete(of_batch(batch_id, any_of(TOKEN, tokens)))
+            others = [(each.payload or {})["item_id"] for each in points if UUID(str(each.id)) in late]
+            raise BatchConflictError(batch_id, others)
 
-    async def seal_batch(self, batch_id: UUID) -> Batch:
+    async def seal_batch(self, batch_id: UUID, *, anew: bool = False) -> Batch:
         stored = await self._batch(batch_id)
-        if stored.facts.seal is None:
+        before = stored.facts.seal
+        if before is None or (anew and await self._missing(stored)):
             total = await self._records.count(of_batch(batch_id))
 
             def seal(found: StoredBatch) -> StoredBatch | None:
-                return None if found.facts.seal is not None else self._sealed_with(found, total)
+                return self._sealed_with(found, total) if found.facts.seal == before else None
 
             await self._change_batch(batch_id, seal)
             stored = await self._declare(batch_id)
         return await self._counted(stored)
 
     def _sealed_with(self, stored: StoredBatch, total: int) -> StoredBatch:
-        write, before = self._write(), stored.facts.seal
-        seal = Seal(total, before.sealed_at if before else write.now, write.write_id)
-        return replace(stored, facts=changed_at(stored.facts, write.now, seal=seal))
+        write = self._write()
+        facts = stored.facts.sealed_with(total, write_id=write.write_id, sealed_at=write.now)
+        return replace(stored, facts=changed_at(facts, write.now))
 
     async def _declare(self, batch_id: UUID) -> StoredBatch:
         """Let the total of a sealed batch be all that is there now, unless it has ended."""

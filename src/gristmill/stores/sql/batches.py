@@ -68,9 +68,9 @@ class SqlBatches:
             lambda connection: submission.create_records(connection, batch_id, items, draw=self._draw)
         )
 
-    async def seal_batch(self, batch_id: UUID) -> Batch:
+    async def seal_batch(self, batch_id: UUID, *, anew: bool = False) -> Batch:
         return await self._connections.run_write(
-            lambda connection: submission.seal_batch(connection, batch_id, now=self._clock.now())
+            lambda connection: submission.seal_batch(connection, batch_id, anew=anew, now=self._clock.now())
         )
 
     # -- claims and leases ---------------------------------------------------------------------------

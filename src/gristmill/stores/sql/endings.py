@@ -35,7 +35,7 @@ def cancel_batch(connection: Connection, batch_id: UUID, *, error_message: str |
         cancel_requested=True,
         error_message=row.error_message if error_message is None else storable(error_message),
         sealed_at=row.sealed_at or write.now,
-        total_files=max(row.total_files, counters.total),
+        total_files=counters.total,
     )
     return counters.open
 

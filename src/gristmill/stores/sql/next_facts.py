@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 
 from gristmill.domain.document_facts import DocumentFacts, Pointer
-from gristmill.domain.facts import BatchFacts, EndFact, Header, Held, Seal, Submitter
+from gristmill.domain.facts import BatchFacts, EndFact, Header, Held, Submitter
 from gristmill.domain.moves import Write
 from gristmill.domain.versions import Version
 from gristmill.ports.batches import Worker
@@ -143,8 +143,8 @@ def _described(facts: BatchFacts, row: Row[Any], write: Write) -> BatchFacts:
 
 
 def _decided(facts: BatchFacts, row: Row[Any], write: Write) -> BatchFacts:
-    if row.sealed_at is not None and (facts.seal is None or facts.seal.total < row.total_files):
-        facts = replace(facts, seal=Seal(row.total_files, row.sealed_at, write.write_id))
+    if row.sealed_at is not None:
+        facts = facts.sealed_with(row.total_files, write_id=write.write_id, sealed_at=row.sealed_at)
     if not row.cancel_requested:
         return facts
     if facts.cancelled and facts.cancel is not None and facts.cancel.error_message == row.error_message:

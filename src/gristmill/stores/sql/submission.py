@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, update
 
-from gristmill.domain.batch import Batch, NewBatch
+from gristmill.domain.batch import Batch, NewBatch, missing_records
 from gristmill.domain.identity import checked_item_id
 from gristmill.domain.record import Item, RecordStatus
 from gristmill.ports.batches import Created
@@ -33,14 +33,16 @@ def create_batch(connection: Connection, new: NewBatch, *, now: datetime) -> Bat
 def create_records(
     connection: Connection, batch_id: UUID, items: Sequence[Item], *, draw: DrawWrite
 ) -> Created:
-    batch = batch_rows.batch_of(batch_rows.kept_row(connection, batch_id))
+    row = batch_rows.kept_row(connection, batch_id)
+    batch = batch_rows.batch_of(row)
     item_ids = [checked_item_id(item.item_id, position=position) for position, item in enumerate(items)]
     if batch.sealed_at is not None:
-        there = {row[1] for row in record_store.keys_of_items(connection, batch_id, item_ids)}
-        missing = dict.fromkeys(item_id for item_id in item_ids if item_id not in there)
-        if missing:
-            raise BatchConflictError(batch_id, list(missing))
-        return Created(created=0, existing=len(items))
+        there = {found[1] for found in record_store.keys_of_items(connection, batch_id, item_ids)}
+        others = list(dict.fromkeys(item_id for item_id in item_ids if item_id not in there))
+        if len(others) > missing_records(batch, batch_rows.counters_of(row).total):
+            raise BatchConflictError(batch_id, others)
+        if not others:
+            return Created(created=0, existing=len(items))
     created = record_store.insert_new(
         connection, batch_id, items, lambda new: new_rows.rows_of(batch, new, draw)
     )
@@ -50,9 +52,10 @@ def create_records(
     return Created(created=created, existing=len(items) - created)
 
 
-def seal_batch(connection: Connection, batch_id: UUID, *, now: datetime) -> Batch:
+def seal_batch(connection: Connection, batch_id: UUID, *, anew: bool, now: datetime) -> Batch:
     row = batch_rows.taken_row(connection, batch_id)
-    if row.sealed_at is None:
-        total = batch_rows.counters_of(row).total
-        batch_rows.change(connection, batch_id, now=now, sealed_at=now, total_files=total)
+    batch, total = batch_rows.batch_of(row), batch_rows.counters_of(row).total
+    if batch.sealed_at is None or (anew and missing_records(batch, total)):
+        sealed_at = batch.sealed_at or now
+        batch_rows.change(connection, batch_id, now=now, sealed_at=sealed_at, total_files=total)
     return batch_rows.batch_of(batch_rows.row_of(connection, batch_id))
