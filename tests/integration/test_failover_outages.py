@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from gristmill.ports.database import Health
 from gristmill.ports.errors import (
     AccessDeniedError,
     AllStoresUnavailableError,
@@ -124,6 +125,24 @@ async def test_writes_that_wait_for_a_push_that_hangs_do_not_hang_too(two):
     await asyncio.gather(*claims, *(batches.claim(process, 1) for _ in range(2)))
     assert time.monotonic() - started < 1
     assert list((await batches.statuses(two.one, batch_id)).values()).count("processing") == 4
+
+
+async def test_a_new_database_that_was_down_at_the_first_start_is_set_up_when_it_is_there(two):
+    """Before that it has nothing in it, and its check fails."""
+    opened = []
+
+    async def open_it():
+        opened.append(two.one)
+
+    async def check():
+        return Health("one", ok=bool(opened), latency_seconds=0.0, problem="it has no tables")
+
+    two.one.open, two.one.check = open_it, check
+    process = await two.process(one=True)
+    batch_id = await batches.submit(process, "a")
+    process.lines["one"].cut = False
+    assert await process.reconcile()
+    assert await batches.statuses(two.one, batch_id) == {"a": "pending"}
 
 
 async def test_refused_credentials_at_run_time_stop_that_database_and_say_so(two):

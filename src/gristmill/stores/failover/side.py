@@ -124,12 +124,12 @@ class Side:
         With ``writes`` one that refuses writes does not serve.
         """
         try:
+            if not self._opened:  # Then there may be nothing yet that could be checked.
+                await self._within(self._options.open_timeout, self._opened_unless_it_hangs())
+                self._opened = True
             health = await self._within(self._options.probe_timeout, self.database.check())
             if not health.ok:
                 return health.problem or "its check fails"
-            if not self._opened:
-                await self._within(self._options.open_timeout, self.database.open())
-                self._opened = True
             if writes:
                 await self._within(self._options.probe_timeout, self.database.replication.touch())
         except StoreUnavailableError as error:
