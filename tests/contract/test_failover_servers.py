@@ -10,3 +10,7 @@ class TestFailoverServersBatches(OverServers, Batches):
 
 class TestFailoverServersDocuments(OverServers, Documents):
     arrangements = ARRANGEMENTS if SOAK else HALF_OF_THEM
+
+    def check_new(self, new: int, *, of: int) -> None:
+        """A call cut off after some pages of what it wrote went over is made again, and finds those there."""
+        assert 0 < new <= of
