@@ -29,7 +29,15 @@ from tests.contract.batches_contract_submission import SubmissionContract
 from tests.contract.batches_contract_views import StatusViewContract
 
 
+class CountersContract:
+    @pytest.fixture(autouse=True)
+    async def counters_add_up_at_the_end_of_every_test(self, database: Database) -> AsyncIterator[None]:
+        yield
+        await steps.check_all(database)
+
+
 class BatchesContract(
+    CountersContract,
     SubmissionContract,
     ClaimsContract,
     LeasesContract,
@@ -48,7 +56,4 @@ class BatchesContract(
     CleanupContract,
     LifeContract,
 ):
-    @pytest.fixture(autouse=True)
-    async def counters_add_up_at_the_end_of_every_test(self, database: Database) -> AsyncIterator[None]:
-        yield
-        await steps.check_all(database)
+    """All of it."""

@@ -14,6 +14,7 @@ from gristmill.domain.record import (
     QUEUED,
     Done,
     Failed,
+    Outcome,
     RecordStatus,
     Report,
     Result,
@@ -249,7 +250,12 @@ class OutcomesContract:
         assert await database.batches.get_batch(report.record.batch_id) is None
         assert await steps.statuses(database, batch_id) == {"a": "completed"}
 
-    async def test_outcome_of_a_newer_claim_replaces_an_older_row(self, database: Database):
+    @pytest.mark.parametrize(
+        ("outcome", "status"), [(Failed(TIMEOUT), RecordStatus.FAILED), (Done(), RecordStatus.COMPLETED)]
+    )
+    async def test_outcome_of_a_newer_claim_replaces_an_older_row(
+        self, database: Database, outcome: Outcome, status: RecordStatus
+    ):
         batch_id = await steps.submit(database, "a")
         held = await steps.claim_one(database)
         newer = replace(
@@ -259,12 +265,13 @@ class OutcomesContract:
             attempts=2,
             version=replace(held.version, epoch=2, write_id="elsewhere:2"),
         )
-        await steps.report(database, Failed(TIMEOUT), newer)
+        await steps.report(database, outcome, newer)
         record = await steps.get(database, batch_id, "a")
-        assert (record.status, record.attempts, record.epoch) == (RecordStatus.FAILED, 2, 2)
+        assert (record.status, record.attempts, record.epoch) == (status, 2, 2)
         (refusal,) = await database.batches.update_processing_status([Report(held, Done())])
         assert refusal.met == record
-        assert (await steps.counters(database, batch_id)).failed == 1
+        counters = await steps.counters(database, batch_id)
+        assert getattr(counters, status.value) == counters.total == 1
 
     async def test_outcome_of_an_old_round_is_refused(self, database: Database):
         batch_id = await steps.submit(database, "a")

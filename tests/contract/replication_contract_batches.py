@@ -86,6 +86,19 @@ class RecordsContract:
         await database.batches.end_batches([batch_id])
         assert (await database.batches.get_batch(batch_id)).status is BatchStatus.COMPLETED
 
+    async def test_completion_of_a_later_claim_arrives_whole_over_an_earlier_claim(
+        self, database, other, clock
+    ):
+        await steps.pair(database, other)
+        batch_id = await batches.submit(other, "a")
+        first = await batches.claim(other)
+        await steps.exchange(database, other)
+        await other.batches.release_records(first)
+        clock.advance(5)
+        await batches.complete(other, *await batches.claim(other, worker="w2"))
+        await steps.exchange(database, other)
+        assert await batches.records_of(database, batch_id) == await batches.records_of(other, batch_id)
+
     async def test_record_waits_for_its_batch(self, database, other):
         batch_id = await batches.submit(other, "a")
         await steps.pair(database, other)

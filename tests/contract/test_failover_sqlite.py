@@ -7,9 +7,7 @@ import pytest
 
 from gristmill.stores.failover import FailoverDatabase
 from gristmill.stores.memory import MemoryDatabase
-from tests.contract.batches_contract import BatchesContract
-from tests.contract.documents_contract import DocumentsContract
-from tests.contract.failover_setups import QUIET
+from tests.contract.failover_setups import QUIET, Batches, Documents
 from tests.support.clocks import ManualClock
 from tests.support.databases import new_sqlite
 
@@ -32,9 +30,9 @@ class _FailoverSqlite:
         await database.close()
 
 
-class TestFailoverSqliteBatches(_FailoverSqlite, BatchesContract):
+class TestFailoverSqliteBatches(_FailoverSqlite, Batches):
     sqlite_first = True
 
 
-class TestFailoverSqliteDocuments(_FailoverSqlite, DocumentsContract):
+class TestFailoverSqliteDocuments(_FailoverSqlite, Documents):
     sqlite_first = False

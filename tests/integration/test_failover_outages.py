@@ -1,6 +1,7 @@
 """Outages of one of two databases, its return, and the hand-over to it, one named test for each thing that can happen."""
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -111,6 +112,18 @@ async def test_a_hanging_database_counts_as_down_and_holds_nothing_else_up(two):
     for _ in range(20):
         await batches.statuses(process, batch_id)
     assert len(process.lines["one"].calls) == calls
+
+
+async def test_writes_that_wait_for_a_push_that_hangs_do_not_hang_too(two):
+    process = await two.process(options=replace(QUICK, call_timeout=0.5))
+    batch_id = await batches.submit(process, *"abcdef")
+    process.lines["two"].hangs = True
+    started = time.monotonic()
+    claims = [asyncio.create_task(batches.claim(process, 1)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    await asyncio.gather(*claims, *(batches.claim(process, 1) for _ in range(2)))
+    assert time.monotonic() - started < 1
+    assert list((await batches.statuses(two.one, batch_id)).values()).count("processing") == 4
 
 
 async def test_refused_credentials_at_run_time_stop_that_database_and_say_so(two):

@@ -1,5 +1,6 @@
 """What the protocol promises of two databases, one named test for each promise."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -102,6 +103,26 @@ async def test_what_is_written_again_is_not_said_to_be_replicated_while_it_is_ow
     with acknowledging() as acknowledged:
         await process.batches.create_processing_records(batch_id, builders.items("f"))
     assert acknowledged.replicated
+
+
+async def test_writes_at_the_same_time_are_brought_over_together(two):
+    process = await two.process()
+    batch_id = await batches.submit(process, *"abcdefghijklmnopqrstuvwxyz")
+    merge, merged = two.two.replication.merge, []
+
+    async def slowly(rows, **options):
+        merged.append(rows)
+        await asyncio.sleep(0.01)
+        return await merge(rows, **options)
+
+    two.two.replication.merge = slowly
+    with acknowledging() as acknowledged:
+        claims = await asyncio.gather(*(batches.claim(process, 1, worker=f"w{n}") for n in range(20)))
+    assert acknowledged.replicated
+    assert len(merged) == 2  # What the first one had written, and all the rest.
+    two.assert_equal()
+    for claimed in claims:
+        assert await batches.get(two.two, batch_id, claimed[0].item_id) == claimed[0]
 
 
 async def test_what_was_read_more_than_ten_minutes_ago_is_read_again_before_it_is_written(two):

@@ -6,9 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gristmill import DatabaseFallbackManager, get_fallback_manager, wiring
-from gristmill.domain.batch import Counters
 from gristmill.domain.identity import BadItemIdError
-from gristmill.domain.record import RecordStatus
 from gristmill.ports.errors import (
     AllStoresUnavailableError,
     BatchConflictError,
@@ -23,6 +21,7 @@ from gristmill.stores.memory import MemoryDatabase
 from tests.contract.failover_setups import QUIET
 from tests.support.clocks import ManualClock
 from tests.support.databases import new_sqlite
+from tests.support.fallback_flow import flow
 from tests.support.lines import LinedDatabase
 from tests.support.qdrant_databases import new_qdrant
 
@@ -47,25 +46,6 @@ async def two(tmp_path):
     made = Set(tmp_path, MemoryDatabase(clock, name="one"), MemoryDatabase(clock, name="two"))
     yield made
     await made.manager.close()
-
-
-async def flow(manager: DatabaseFallbackManager) -> None:
-    batch_id = uuid4()
-    created = await manager.create_processing_records(
-        batch_id, ["a", {"item_id": "b", "source": "b.txt"}, "c"]
-    )
-    assert created.created == 3
-    done = await manager.update_processing_status(batch_id, "a", "completed")
-    assert (done.status, done.attempts) == (RecordStatus.COMPLETED, 1)
-    failed = await manager.update_processing_status(str(batch_id), "b", "failed", "It would not open.")
-    assert failed.error.message == "It would not open."
-    assert await manager.update_processing_status(batch_id, "a", "completed") == done
-    progress = await manager.get_processing_progress(batch_id)
-    assert progress.counters == Counters(pending=1, completed=1, failed=1)
-    page = await manager.get_processing_results(batch_id, status="failed")
-    assert [record.item_id for record in page.records] == ["b"]
-    assert (await manager.get_processing_statistics()).items == 3
-    assert (await manager.cleanup_old_records()).batches == 0
 
 
 async def test_flow_on_sqlite_alone(tmp_path):

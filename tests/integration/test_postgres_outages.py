@@ -1,6 +1,7 @@
 """PostgreSQL is killed, frozen, full or read-only: said as an outage, soon, and nothing acknowledged is lost."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from gristmill.ports.clock import SystemClock
 from gristmill.ports.errors import StoreUnavailableError
 from gristmill.ports.replication import Identity
+from gristmill.stores.sql.postgres import INTERRUPT_SECONDS
 from gristmill.stores.sql.postgres_database import PostgresDatabase
 from tests.contract import batches_contract_steps as steps
 from tests.support import builders
@@ -177,6 +179,38 @@ async def test_a_cancelled_call_stops_its_statement(database: PostgresDatabase):
         await call
     assert time.monotonic() - started < 1
     await steps.submit(database, "a")
+
+
+@pytest.mark.parametrize("frozen", ["before a transaction", "within one"])
+async def test_a_cancelled_call_does_not_wait_for_a_frozen_server(
+    server: PostgresServer, name: str, frozen: str
+):
+    """Failover gives up a call long before this database would."""
+    began = threading.Event()
+
+    def work(connection: Connection) -> None:
+        began.set()
+        connection.exec_driver_sql("SELECT pg_sleep(60)")
+
+    host = PostgresHost(server.url())
+    async with host.attached(name, SystemClock(), timeout_seconds=30) as database:
+        await steps.submit(database, "a")
+        if frozen == "before a transaction":
+            server.freeze()
+        call = asyncio.create_task(database._connections.run_write(work))
+        await asyncio.sleep(0.5)
+        server.freeze()
+        try:
+            started = time.monotonic()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert time.monotonic() - started < 2 * INTERRUPT_SECONDS
+        finally:
+            server.thaw()
+        assert began.is_set() is (frozen == "within one")
+        await steps.submit(database, "b")
+    assert began.is_set() is (frozen == "within one")
 
 
 async def test_a_standby_takes_no_writes(server: PostgresServer, name: str, database: PostgresDatabase):

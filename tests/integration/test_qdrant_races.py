@@ -1,6 +1,7 @@
 """Another process comes between the reading and the writing of one: both end as if one had come after the other."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +12,14 @@ from gristmill.domain.failures import FailureCategory
 from gristmill.domain.record import Done, RecordStatus, Report
 from gristmill.ports.documents import Published
 from gristmill.ports.errors import BatchConflictError
+from gristmill.ports.rows import Kind
+from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.qdrant import schema
 from gristmill.stores.qdrant.database import QdrantDatabase
+from gristmill.stores.qdrant.points import Points, point
 from tests.contract import batches_contract_steps as steps
 from tests.contract import documents_contract_steps as document_steps
+from tests.contract import replication_contract_steps as replication_steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
 from tests.support.qdrant_crashes import InterruptedClient
@@ -233,3 +238,67 @@ async def test_metadata_changed_while_a_new_version_is_published_is_not_half_the
 async def _chunk_points(database: QdrantDatabase) -> int:
     points = await database._schema.ensure(schema.chunks_of(builders.EMBEDDING.dimensions))
     return await points.count(models.Filter())
+
+
+# -- replication --------------------------------------------------------------------------------------
+
+
+async def test_distrust_that_begins_while_marks_are_settled_loses_none(
+    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
+):
+    other = MemoryDatabase(clock)
+    await replication_steps.pair(ours, other)
+    await steps.submit(ours, "a", "b")
+    rows = await replication_steps.owed(ours)
+    interrupt(ours, "records", lambda: theirs.replication.distrust(replication_steps.STRANGER))
+    await ours.replication.settle(rows, peer=await replication_steps.identity(other))
+    assert len(await replication_steps.owed(theirs, Kind.RECORD)) == 2
+
+
+async def test_distrust_that_begins_while_rows_are_merged_owes_them_too(
+    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
+):
+    other = MemoryDatabase(clock)
+    await replication_steps.pair(ours, other)
+    await steps.submit(other, "a", "b")
+    interrupt(ours, "records", lambda: theirs.replication.distrust(replication_steps.STRANGER))
+    await replication_steps.merge(
+        ours, *await replication_steps.owed(other), source=await replication_steps.identity(other)
+    )
+    assert len(await replication_steps.owed(theirs, Kind.RECORD)) == 2
+
+
+async def test_record_merged_into_a_batch_that_is_cleaned_up_meanwhile_is_gone(
+    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
+):
+    other = MemoryDatabase(clock)
+    await replication_steps.pair(ours, other)
+    batch_id = await steps.submit(other, "a", seal=True)
+    await replication_steps.exchange(ours, other)
+    await steps.complete(theirs, *await steps.claim(theirs))
+    await theirs.batches.end_batches()
+    await steps.claim(other)
+    rows = await replication_steps.owed(other, Kind.RECORD)
+    clock.advance(days=8)
+    interrupt(ours, "state", lambda: theirs.batches.cleanup_old_records(timedelta(seconds=-1), apply=True))
+    await replication_steps.merge(ours, *rows, source=await replication_steps.identity(other))
+    assert await theirs.batches.get_batch(batch_id) is None
+    points = Points(theirs._connection, schema.RECORDS.name)
+    assert await points.count(models.Filter()) == 0
+
+
+async def test_copy_that_came_back_older_while_rows_are_merged_is_found_out(
+    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
+):
+    other = MemoryDatabase(clock)
+    await replication_steps.pair(ours, other)
+    state = Points(theirs._connection, schema.STATE.name)
+    older = (await state.get([schema.META_ID]))[schema.META_ID]
+    await steps.submit(ours, "a")
+    remembered = await replication_steps.identity(ours)
+    await steps.submit(other, "b")
+    interrupt(ours, "records", lambda: state.put([point(schema.META_ID, older)]))
+    rows, source = await replication_steps.owed(other), await replication_steps.identity(other)
+    merged = await ours.replication.merge(rows, source=source, expects=remembered)
+    assert (merged.expected, list(merged.merges)) == (False, [])
+    assert not (await theirs.replication.standing()).identity.continues(remembered)

@@ -1,6 +1,6 @@
-"""Replication on Qdrant has no transactions: every prefix of its writes is repeatable, and others may come between."""
+"""Replication on Qdrant has no transactions: every prefix of its writes is repeatable."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,14 +13,14 @@ from gristmill.ports.rows import Kind
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.qdrant import schema
 from gristmill.stores.qdrant.database import QdrantDatabase
-from gristmill.stores.qdrant.points import Points, point
+from gristmill.stores.qdrant.points import Points
 from tests.contract import batches_contract_steps as batches
 from tests.contract import documents_contract_steps as documents
 from tests.contract import replication_contract_steps as steps
 from tests.support import builders
 from tests.support.clocks import ManualClock
-from tests.support.qdrant_crashes import Crash, CrashingClient, InterruptedClient
-from tests.support.qdrant_databases import new_qdrant, options
+from tests.support.qdrant_crashes import Crash, CrashingClient
+from tests.support.qdrant_databases import new_qdrant
 
 BATCH_ID, OLD_BATCH_ID = UUID(int=77), UUID(int=78)
 OTHER = Identity(uuid4(), 9)
@@ -189,93 +189,3 @@ async def _points(database: QdrantDatabase) -> dict[str, int]:
         points: Points = await database._schema.ensure(layout)
         found[layout.name] = await points.count(models.Filter())
     return found
-
-
-# -- others that come between ------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def ours(clock: ManualClock) -> AsyncIterator[QdrantDatabase]:
-    database = await new_qdrant(clock)
-    yield database
-    client = database._connection.client
-    assert isinstance(client, InterruptedClient)
-    assert client.interrupted
-    await database.close()
-
-
-@pytest.fixture
-async def theirs(ours: QdrantDatabase, clock: ManualClock) -> AsyncIterator[QdrantDatabase]:
-    database = QdrantDatabase(options(ours._connection.options.prefix), clock=clock)
-    await database.open()
-    yield database
-    await database.close()
-
-
-def interrupt(database: QdrantDatabase, collection: str, other: Callable[[], Awaitable[Any]]) -> None:
-    connection = database._connection
-    connection.client = InterruptedClient(connection.client, collection, other, at=1)  # type: ignore[assignment]
-
-
-async def test_distrust_that_begins_while_marks_are_settled_loses_none(
-    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
-):
-    other = MemoryDatabase(clock)
-    await steps.pair(ours, other)
-    await batches.submit(ours, "a", "b")
-    rows = await steps.owed(ours)
-    interrupt(ours, "records", lambda: theirs.replication.distrust(OTHER))
-    await ours.replication.settle(rows, peer=await steps.identity(other))
-    assert len(await steps.owed(theirs, Kind.RECORD)) == 2
-
-
-async def test_distrust_that_begins_while_rows_are_merged_owes_them_too(
-    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
-):
-    other = MemoryDatabase(clock)
-    await steps.pair(ours, other)
-    await batches.submit(other, "a", "b")
-    interrupt(ours, "records", lambda: theirs.replication.distrust(OTHER))
-    await steps.merge(ours, *await steps.owed(other), source=await steps.identity(other))
-    assert len(await steps.owed(theirs, Kind.RECORD)) == 2
-
-
-async def test_record_merged_into_a_batch_that_is_cleaned_up_meanwhile_is_gone(
-    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
-):
-    other = MemoryDatabase(clock)
-    await steps.pair(ours, other)
-    batch_id = await batches.submit(other, "a", seal=True)
-    await steps.exchange(ours, other)
-    await batches.complete(theirs, *await batches.claim(theirs))
-    await theirs.batches.end_batches()
-    await batches.claim(other)
-    rows = await steps.owed(other, Kind.RECORD)
-    clock.advance(days=8)
-    interrupt(ours, "state", lambda: theirs.batches.cleanup_old_records(timedelta(seconds=-1), apply=True))
-    await steps.merge(ours, *rows, source=await steps.identity(other))
-    assert await theirs.batches.get_batch(batch_id) is None
-    points = Points(theirs._connection, schema.RECORDS.name)
-    assert await points.count(models.Filter()) == 0
-
-
-async def test_copy_that_came_back_older_while_rows_are_merged_is_found_out(
-    ours: QdrantDatabase, theirs: QdrantDatabase, clock: ManualClock
-):
-    other = MemoryDatabase(clock)
-    await steps.pair(ours, other)
-    state = Points(theirs._connection, schema.STATE.name)
-    older = (await state.get([schema.META_ID]))[schema.META_ID]
-    await batches.submit(ours, "a")
-    remembered = await steps.identity(ours)
-    await batches.submit(other, "b")
-    interrupt(ours, "records", lambda: state.put([point(schema.META_ID, older)]))
-    rows, source = await steps.owed(other), await steps.identity(other)
-    merged = await ours.replication.merge(rows, source=source, expects=remembered)
-    assert (merged.expected, list(merged.merges)) == (False, [])
-    assert not (await theirs.replication.standing()).identity.continues(remembered)

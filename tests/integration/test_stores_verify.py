@@ -61,6 +61,22 @@ async def test_a_row_that_one_side_lacks_is_named(two, kind, lacking):
     assert difference.what == f"only in {('two', 'one')[lacking]}"
 
 
+async def test_a_version_staged_again_with_other_metadata_and_another_order_is_no_difference(tmp_path, clock):
+    one, other = MemoryDatabase(clock, name="one"), await new_sqlite(tmp_path, clock)
+    await steps.fill(one, clock.now())
+    await steps.pair(one, other)
+    await steps.exchange(one, other)
+    again = replace(steps.OLD, title="Z", metadata={"v": 9}, chunks=steps.OLD.chunks[::-1])
+    await steps.show(one, again)
+    await steps.exchange(one, other)
+    assert (await found((one, other))).count == 0
+    (row,) = steps.of(await steps.everything(one), Kind.DOCUMENT)
+    assert (row.body.live.title, row.body.live.metadata) == ("Z", {"v": 9})
+    one.tables.put(replace(row.body, live=replace(row.body.live, title="A")))
+    assert (await only((one, other))).what == "differs in live.title"
+    await other.close()
+
+
 async def test_one_bit_of_a_vector_is_a_difference(two):
     (row, _) = steps.of(await steps.everything(two[1]), Kind.VECTOR)
     vector = row.body.vector.copy()

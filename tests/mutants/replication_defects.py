@@ -27,6 +27,12 @@ REPLICATION_DEFECTS = (
     _sql("merges mark what they brought", "replication.py", "journal.forget_changed(connection)", "pass"),
     _sql("the copy that comes wins", "merging.py", "else newer(stored, record)", "else record"),
     _sql(
+        "a completion comes over without its claim",
+        "changes.py",
+        "return not self.replaces or _same(before, after, _OF_CLAIM)",
+        "return True",
+    ),
+    _sql(
         "nobody looks for what was left",
         "journal.py",
         "return _ANY_LEFT.execute(connection, {}).first() is not None",

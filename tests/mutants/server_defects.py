@@ -123,8 +123,8 @@ POSTGRES_DEFECTS = (
         "a cancelled statement runs on",
         "trouble",
         "postgres.py",
-        "        driver.cancel_safe(timeout=self.connect_seconds)",
-        "        return",
+        "            driver.cancel_safe(timeout=min(INTERRUPT_SECONDS, self.connect_seconds))",
+        "            return",
     ),
 )
 

@@ -26,11 +26,16 @@ def options(prefix: str = PREFIX) -> QdrantOptions:
 
 async def new_qdrant(clock: Clock) -> QdrantDatabase:
     """An opened and empty database; close it."""
-    chosen = options(f"{PREFIX}_{next(_opened) // _EMPTIED_BEFORE_NEW}")
-    await empty(chosen)
-    database = QdrantDatabase(chosen, clock=clock)
+    database = QdrantDatabase(await emptied(), clock=clock)
     await database.open()
     return database
+
+
+async def emptied() -> QdrantOptions:
+    """Where there is an empty database."""
+    chosen = options(f"{PREFIX}_{next(_opened) // _EMPTIED_BEFORE_NEW}")
+    await empty(chosen)
+    return chosen
 
 
 async def empty(chosen: QdrantOptions) -> None:

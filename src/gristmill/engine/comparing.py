@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from gristmill.domain.document import Chunk
+from gristmill.domain.document import Chunk, DocumentVersion
 from gristmill.domain.document_facts import DocumentFacts
 from gristmill.domain.facts import EndFact
 from gristmill.domain.record import Record
@@ -65,6 +66,10 @@ def _contents(value: Any, without: frozenset[str]) -> Any:
         return value.dtype.str, value.tobytes()
     if isinstance(value, Chunk):
         value = replace(value, tokens=tuple(sorted(value.tokens)))  # They are counted, and bear no order.
+    if isinstance(value, DocumentVersion):
+        # What is shown as title and metadata is the document's row; chunks are numbered, however they lie.
+        in_order = tuple(sorted(value.chunks, key=attrgetter("index")))
+        value = replace(value, title=None, metadata={}, chunks=in_order)
     if is_dataclass(value):
         named = ((each.name, getattr(value, each.name)) for each in fields(value))
         return {name: _contents(each, without) for name, each in named if name not in without}

@@ -1,6 +1,9 @@
 """Bringing owed rows from one database to the other: read, merge, settle; each step may be lost or repeated."""
 
-from collections.abc import Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -20,12 +23,22 @@ _log = structlog.get_logger(__name__)
 _PAGES_OF_A_WRITE = 3
 
 
+@dataclass(slots=True)
+class _Turn:
+    """How many pushes for writes have begun, and whether the last one brought over all that was owed."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    begun: int = 0
+    whole: bool = False
+
+
 class Links:
     def __init__(self, pair: Pair, *, clock: Clock, options: FailoverOptions, teller: Teller) -> None:
         self._pair = pair
         self._clock = clock
         self._options = options
         self._teller = teller
+        self._turns = defaultdict[str, _Turn](_Turn)
         self._counted: float | None = None  # When nothing but writes in flight was owed last.
 
     async def replicate(self, source: Side, *, since: int) -> bool:
@@ -36,19 +49,32 @@ class Links:
         Never raises for the databases' sake: the write is done, and what is not sent stays owed.
         """
         target = self._pair.other(source)
-        done = False
-        try:
-            if not target.is_down:
-                done = await self.push(source, target, pages=_PAGES_OF_A_WRITE)
-                if not done and not target.is_down:
-                    await self.push(source, target, since=since)
-        except SideUnavailableError as error:
-            if not error.side.is_down and (problem := await error.side.probe()) is not None:
-                error.side.went_down(problem)
-            done = False
+        done = not target.is_down and await self._push_all(source, target)
+        if not done and not target.is_down:
+            await self._unless_away(self.push(source, target, since=since))
         if not done and target.lacks is None:
             target.lacks = Missing(None, self._clock.now())
         return done
+
+    async def _push_all(self, source: Side, target: Side) -> bool:
+        """One push for all writes that were made before it began, or each of them would bring the rows of all."""
+        turn = self._turns[source.name]
+        begun = turn.begun
+        async with turn.lock:
+            if turn.begun == begun:
+                turn.begun, turn.whole = begun + 1, False
+                # One of them may have died of the push that this one waited for.
+                if not source.is_down and not target.is_down:
+                    turn.whole = await self._unless_away(self.push(source, target, pages=_PAGES_OF_A_WRITE))
+            return turn.whole
+
+    async def _unless_away(self, push: Awaitable[bool]) -> bool:
+        try:
+            return await push
+        except SideUnavailableError as error:
+            if not error.side.is_down and (problem := await error.side.probe()) is not None:
+                error.side.went_down(problem)
+            return False
 
     async def push(
         self,

@@ -26,10 +26,13 @@ class Change:
 
     @property
     def only_completes(self) -> bool:
+        """Whether nothing else changes than what completing a claim without an error does (``COMPLETED_NAMES``)."""
         before, after = self.before, self.after
         if before is None or after is None or after.status is not RecordStatus.COMPLETED:
             return False
-        return before.status is RecordStatus.PROCESSING and before.error is None
+        if before.status is not RecordStatus.PROCESSING or before.error is not None:
+            return False
+        return not self.replaces or _same(before, after, _OF_CLAIM)
 
     @property
     def has_same_origin(self) -> bool:
@@ -37,10 +40,17 @@ class Change:
         before, after = self.before, self.after
         if before is None or after is None:
             return False
-        return all(getattr(before, name) == getattr(after, name) for name in _ORIGIN)
+        return _same(before, after, _ORIGIN)
 
 
 _ORIGIN = ("created_at", "kind", "source", "priority", "payload")
+# Another copy may have been claimed, retried and completed since: then these differ too.
+_OF_CLAIM = ("round", "epoch", "attempts", "retries_total", "next_attempt_at", "started_at", "last_error_at")
+
+
+def _same(one: Record, other: Record, names: Iterable[str]) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
 
 # By batch_id and item_id.
 Changes = dict[tuple[UUID, str], Change]

@@ -74,7 +74,12 @@ class Connections:
 
 async def _stop(transaction: Transaction[Any], done: asyncio.Future[Any]) -> None:
     """Interrupt until it ends: an interrupt between two of its statements stops neither."""
-    while not done.done():
-        await asyncio.to_thread(transaction.cancel)
+    done.add_done_callback(_looked_at)
+    while not done.done() and await asyncio.to_thread(transaction.cancel):
         await asyncio.wait([done], timeout=_INTERRUPT_EVERY_SECONDS)
-    done.exception()  # Looked at, so that nobody reports it as overlooked.
+
+
+def _looked_at(done: asyncio.Future[Any]) -> None:
+    """So that nobody reports its error as overlooked."""
+    if not done.cancelled():
+        done.exception()

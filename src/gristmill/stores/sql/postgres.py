@@ -1,6 +1,8 @@
 """What is special about PostgreSQL: its connections and their transactions."""
 
-from contextlib import AbstractContextManager
+import os
+import socket
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from gristmill.stores.sql.tunnel import Tunnel
 
 CONNECT_SECONDS = 10.0
+INTERRUPT_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
 # Of one kind, readers or writers, in one process.
 CONNECTIONS = 4
@@ -128,8 +131,11 @@ class Server:
         return getattr(error.orig, "sqlstate", None) in _RUN_AGAIN
 
     def interrupt(self, driver: psycopg.Connection[Any]) -> None:
-        """Stop the statement that runs on a connection, from another thread."""
-        driver.cancel_safe(timeout=self.connect_seconds)
+        """Stop the statement that runs on a connection, from another thread; hang up on a server that does not."""
+        try:
+            driver.cancel_safe(timeout=min(INTERRUPT_SECONDS, self.connect_seconds))
+        except psycopg.Error:
+            _hang_up(driver)
 
     def translated_errors(self) -> AbstractContextManager[None]:
         return postgres_errors.translated(str(self))
@@ -155,6 +161,12 @@ def _tunnel(ssh: "SshOptions", url: URL) -> "Tunnel":
 
     assert url.host is not None
     return Tunnel(ssh, Target(url.host, url.port or _PORT))
+
+
+def _hang_up(driver: psycopg.Connection[Any]) -> None:
+    """Whoever waits for an answer on this connection learns that there will be none."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(driver.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(psycopg.Connection[Any]):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -50,6 +51,7 @@ class Transaction(Generic[_T]):
         self._engine = engine
         self._work = work
         self._cancelled = False
+        self._begun = False
         self._driver: Any = None
 
     def run(self) -> _T:
@@ -64,7 +66,11 @@ class Transaction(Generic[_T]):
                     raise
 
     def _once(self) -> _T:
+        self._begun = False
         with self._engine.begin() as connection:
+            self._begun = True
+            if self._cancelled:
+                raise CancelledError
             self._driver = connection.connection.driver_connection
             try:
                 result = self._work(connection)
@@ -74,9 +80,15 @@ class Transaction(Generic[_T]):
                 connection.rollback()
             return result
 
-    def cancel(self) -> None:
-        """Called from another thread: stops the statement that runs, or keeps the work from being committed."""
+    def cancel(self) -> bool:
+        """Called from another thread: stops the statement that runs, or keeps the work from being begun or committed.
+
+        Whether it has begun. If not, nobody need wait: it never will, however long the database takes to let it in.
+        """
         self._cancelled = True
+        if not self._begun:
+            return False
         driver = self._driver
         if driver is not None:
             self._access.interrupt(driver)
+        return True
