@@ -182,6 +182,20 @@ class PublishingContract:
         assert await database.documents.publish({OLD.document_id: first}) == {OLD.document_id: Published.LIVE}
         assert await steps.found(database, "old") == {"old one", "old two"}
 
+    @pytest.mark.parametrize("ours", [OLD, NEW])
+    async def test_staging_that_only_another_database_has_is_incomplete(self, database: Database, ours):
+        """It is neither live nor superseded: what is wanted here is older."""
+        await steps.open_papers(database)
+        await steps.show(database, OLD)
+        (here,) = await database.documents.stage_versions([OLD])
+        there = Wanted(ours.version, here.ordinal + 1)
+        before = await database.documents.find_documents([OLD.document_id])
+        assert await database.documents.publish({OLD.document_id: there}) == {
+            OLD.document_id: Published.INCOMPLETE
+        }
+        assert await database.documents.find_documents([OLD.document_id]) == before
+        assert await steps.found(database, "old new") == {"old one", "old two"}
+
     async def test_going_back_to_an_earlier_version_works(self, database: Database):
         await steps.open_papers(database)
         for version in [OLD, NEW, OLD, NEW, OLD]:

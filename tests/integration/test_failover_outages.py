@@ -84,17 +84,6 @@ async def test_a_withheld_row_stays_owed_and_keeps_the_preferred_database_waitin
     assert two.acting() == {"one"}
 
 
-async def test_an_older_copy_is_noticed_though_nobody_writes(two):
-    process = await two.process()
-    older = copied(two.two.tables)
-    await batches.submit(process, "a")
-    vars(two.two.tables).update(vars(older))
-    await process.reconcile()
-    await process.reconcile()
-    two.assert_equal()
-    assert two.acting() == {"one"}
-
-
 async def test_a_database_that_refuses_writes_is_left(two):
     process = await two.process()
     process.lines["one"].refuses_writes = True

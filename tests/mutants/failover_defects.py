@@ -86,8 +86,14 @@ FAILOVER_DEFECTS = (
     _failover(
         "alone, an older copy keeps its name",
         "pair.py",
-        "        await side.call(lambda database: database.replication.reincarnate())\n",
-        "",
+        "identity = await side.call(lambda database: database.replication.reincarnate())",
+        "identity = (await side.standing()).identity",
+    ),
+    _failover(
+        "who saw it newer says nothing",
+        "pair.py",
+        "if known is None or known == standing.identity or not known.continues(standing.identity):",
+        "if True:",
     ),
     _failover(
         "a hanging call is waited for",

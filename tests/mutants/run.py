@@ -23,6 +23,7 @@ SUITES = {
         "tests/contract/test_memory_replication.py",
         "tests/integration/test_failover_outages.py",
         "tests/integration/test_failover_promises.py",
+        "tests/integration/test_failover_returns.py",
         "tests/unit/test_merging.py",
     ],
     "two databases": [

@@ -22,7 +22,8 @@ Vector = NDArray[np.float32]
 class Published(StrEnum):
     LIVE = "live"
     SUPERSEDED = "superseded"  # Another version is wanted now, or the document was deleted.
-    INCOMPLETE = "incomplete"  # Some of its vectors are not there yet; the old version stays.
+    # Some of its vectors are not there yet, or its staging is only in the other database; the old version stays.
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ class Documents(Protocol):
     async def publish(self, wanted: Mapping[UUID, Wanted]) -> Mapping[UUID, Published]:
         """Make each document's version live if it is still the wanted one and all its vectors are there.
 
-        A wanted version equal to ours but with another ordinal is ours too: same content. The old version
+        A wanted version equal to ours but with a higher ordinal is ours too: same content. One with a lower ordinal
+        is older than ours, which has yet to come from the database it was staged in: incomplete. The old version
         stops being found in the same step; its chunks are deleted then or soon after.
         """
         ...

@@ -77,7 +77,7 @@ class Pair:
     async def _follow(self, side: Side) -> Standing | None:
         """How the database stands, or None if it is not the one to ask."""
         remembered = self.other(side).remembers
-        standing = await side.standing()
+        standing = await self.look(side)
         await self.hear(side, standing)
         if self.serving is not side:
             return None
@@ -88,6 +88,18 @@ class Pair:
             await self.doubt(side, standing.identity, remembered)
             return None
         return standing
+
+    async def look(self, side: Side) -> Standing:
+        """How the database stands. One that fell behind what this process saw of it before becomes another one (A5).
+
+        For when nobody else compared in time: whoever could not reach the other database may have written on.
+        """
+        known = side.seen  # Before it is asked: answers of calls beside each other may overtake each other.
+        standing = await side.standing()
+        if known is None or known == standing.identity or not known.continues(standing.identity):
+            return standing
+        await self._mark_as_another(side)
+        return await side.standing()
 
     async def hear(self, side: Side, standing: Standing) -> None:
         """The higher term wins: here, and in the database that knows a lower one."""
@@ -188,7 +200,7 @@ class Pair:
             other = self.other(side)
             # Read before, so that no write between the two is taken for a loss.
             remembered = (await other.standing()).peer
-            found = (await side.standing()).identity
+            found = (await self.look(side)).identity
             if not found.continues(remembered):
                 await self._distrust(side, found, remembered)
 
@@ -204,8 +216,8 @@ class Pair:
 
     async def _mark_as_another(self, side: Side) -> None:
         """It serves alone, without what the other one would send it: that one must know when it comes back."""
-        await side.call(lambda database: database.replication.reincarnate())
-        self.other(side).remembers = None
+        identity = await side.call(lambda database: database.replication.reincarnate())
+        self.other(side).remembers = identity
         self._teller.tell(Happening.DISTRUSTED, side.name, "it lacks writes that only the other database has")
 
     async def _distrust(self, side: Side, found: Identity, remembered: Identity | None) -> None:

@@ -94,7 +94,7 @@ class Reconciler:
         """Whether the database serves; what it knows of who acts is heard."""
         if side.is_down and not await side.revive():
             return False
-        await self._pair.hear(side, await side.standing())
+        await self._pair.hear(side, await self._pair.look(side))
         return True
 
     def _tell_of_catching_up(self, *, done: bool) -> None:

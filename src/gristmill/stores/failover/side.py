@@ -28,8 +28,9 @@ class SideUnavailableError(StoreUnavailableError):
 class Side:
     """``is_down`` is the open breaker: nothing but probes is sent then. ``down_since`` is None if it never answered.
 
-    ``remembers`` is the other database as this one knew it when it last answered, ``lacks`` what this one had not
-    been sent when that was last known, ``received`` how many owed rows it was sent and confirmed.
+    ``seen`` is the furthest this process itself saw it. ``remembers`` is the other database as this one knew it when
+    it last answered, ``lacks`` what this one had not been sent when that was last known, ``received`` how many owed rows
+    it was sent and confirmed.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Side:
         self._since = clock.monotonic()
         self.problem: str | None = None
         self.down_since: datetime | None = None
+        self.seen: Identity | None = None
         self.remembers: Identity | None = None
         self.owes: Owed | None = None
         self.lacks: Missing | None = None
@@ -85,6 +87,8 @@ class Side:
         seconds = min(self._options.probe_timeout, self._options.call_timeout)
         found = await self.call(lambda database: database.replication.standing(), within=seconds)
         self.remembers = found.peer
+        if self.seen is None or not self.seen.continues(found.identity):
+            self.seen = found.identity
         return found
 
     # -- the breaker ---------------------------------------------------------------------------------

@@ -99,7 +99,11 @@ class MemoryDocuments:
 
     def _publish(self, document_id: UUID, ours: Wanted) -> Published:
         facts = self._tables.documents.get(document_id)
-        if facts is None or facts.wanted is None or facts.wanted.version != ours.version:
+        if facts is None or facts.wanted is None:
+            return Published.SUPERSEDED
+        if facts.wanted.ordinal < ours.ordinal:
+            return Published.INCOMPLETE
+        if facts.wanted.version != ours.version:
             return Published.SUPERSEDED
         if facts.live is not None and facts.live.ordinal == facts.wanted.ordinal:
             return Published.LIVE

@@ -28,6 +28,8 @@ NAME = "qdrant"
 
 _Answer = TypeVar("_Answer")
 _CONNECTIONS = 64
+# The pool looks at each that is kept before every request.
+_KEPT_CONNECTIONS = 8
 _ERRORS = (ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse, json.JSONDecodeError)
 _NO_KEY = {401, 403}
 _BUSY = {408, 429}
@@ -144,7 +146,7 @@ def _client(options: QdrantOptions) -> AsyncQdrantClient:
         timeout=options.timeout_seconds,
         check_compatibility=False,
         # The client keeps no connection to a local server open unless told so.
-        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+        limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS),
         verify=verify,
     )
 

@@ -34,7 +34,11 @@ class DocumentsPublish(DocumentsWrite):
 
 def _answer(stored: Stored | None, ours: Wanted) -> Published | None:
     """What publishing comes to without doing anything; None if there is something to do."""
-    if stored is None or stored.facts.wanted is None or stored.facts.wanted.version != ours.version:
+    wanted = None if stored is None else stored.facts.wanted
+    if stored is None or wanted is None:
         return Published.SUPERSEDED
-    live = stored.live
-    return Published.LIVE if live is not None and live.ordinal == stored.facts.wanted.ordinal else None
+    if wanted.ordinal < ours.ordinal:
+        return Published.INCOMPLETE
+    if wanted.version != ours.version:
+        return Published.SUPERSEDED
+    return Published.LIVE if stored.live is not None and stored.live.ordinal == wanted.ordinal else None

@@ -309,11 +309,11 @@ def _by_size(points: Sequence[models.PointStruct]) -> Iterator[list[models.Point
 
 def _weight(each: models.PointStruct) -> int:
     """About the bytes of its JSON."""
-    payload = sum(
-        len(value) * (4 if isinstance(value, str) else 12) if isinstance(value, str | list) else 24
-        for value in (each.payload or {}).values()
-    )
+    weight = 0
     vectors: Any = each.vector
-    return payload + sum(
-        20 * len(value) if isinstance(value, list) else 30 * len(value.indices) for value in vectors.values()
-    )
+    for value in (each.payload or {}).values():
+        kind = type(value)
+        weight += 4 * len(value) if kind is str else 12 * len(value) if kind is list else 24
+    for vector in vectors.values():
+        weight += 20 * len(vector) if isinstance(vector, list) else 30 * len(vector.indices)
+    return weight

@@ -6,6 +6,7 @@ Besides the record's own fields a point has what is filtered, ordered and counte
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -102,14 +103,19 @@ def point_of(record: Record, placed: Payload, marks: Marks) -> models.PointStruc
 
 
 def id_of(payload: Payload) -> UUID:
-    return identity.record_id(UUID(payload["batch_id"]), payload["item_id"])
+    return identity.record_id(_batch_id(payload["batch_id"]), payload["item_id"])
+
+
+@lru_cache(maxsize=1024)
+def _batch_id(stored: str) -> UUID:
+    return UUID(stored)
 
 
 def record_of(payload: Payload) -> Record:
     get = payload.get
     category, result = get("error_category"), get("result")
     return Record(
-        batch_id=UUID(payload["batch_id"]),
+        batch_id=_batch_id(payload["batch_id"]),
         item_id=payload["item_id"],
         kind=payload["kind"],
         source=get("source"),

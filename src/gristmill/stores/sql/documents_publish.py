@@ -101,17 +101,20 @@ _DELETE_DOCUMENTS = RawStatement(delete(documents).where(documents.c.no.in_(numb
 
 def publish(connection: Connection, wanted: Mapping[UUID, Wanted], *, now: datetime) -> dict[UUID, Published]:
     found = by_id(connection, list(wanted))
+    older = {row.no for document_id, row in found.items() if row.wanted_ordinal < wanted[document_id].ordinal}
     ours = {
-        row.no: row for document_id, row in found.items() if row.wanted_version == wanted[document_id].version
+        row.no: row
+        for document_id, row in found.items()
+        if row.wanted_version == wanted[document_id].version and row.no not in older
     }
-    incomplete = _incomplete(connection, ours)
+    incomplete = _incomplete(connection, ours) | older
     ready = {number: row for number, row in ours.items() if number not in incomplete}
     _switch(connection, ready, now=now)
 
     def outcome(row: _AnyRow | None) -> Published:
-        if row is None or row.no not in ours:
-            return Published.SUPERSEDED
-        return Published.INCOMPLETE if row.no in incomplete else Published.LIVE
+        if row is not None and row.no in incomplete:
+            return Published.INCOMPLETE
+        return Published.SUPERSEDED if row is None or row.no not in ours else Published.LIVE
 
     return {document_id: outcome(found.get(document_id)) for document_id in wanted}
 

@@ -1,0 +1,65 @@
+"""A database of two that comes back older than it was (protocol A5), and nobody compares in time."""
+
+import pytest
+
+from tests.contract import batches_contract_steps as batches
+from tests.support.simulation import copied
+from tests.support.two_memories import two_memories
+
+
+@pytest.fixture
+async def two():
+    async with two_memories() as made:
+        yield made
+
+
+async def test_an_older_copy_is_noticed_though_nobody_writes(two):
+    process = await two.process()
+    older = copied(two.two.tables)
+    await batches.submit(process, "a")
+    vars(two.two.tables).update(vars(older))
+    await process.reconcile()
+    await process.reconcile()
+    two.assert_equal()
+    assert two.acting() == {"one"}
+
+
+async def write_past(process, database, remembered) -> None:
+    """Write on until the number of the database is above the one that is remembered of it."""
+    while database.tables.sequence <= remembered.sequence:
+        await batches.submit(process, "later")
+
+
+async def test_an_older_copy_is_noticed_by_who_saw_it_newer_though_it_was_written_on(two):
+    """A5: whoever is cut off from the other database writes on, until the number is above what that one remembers."""
+    left, right = await two.process(), await two.process()
+    await batches.submit(left, "a")
+    older = copied(two.two.tables)
+    left.lines["one"].cut = True
+    kept = await batches.submit(left, "b", "c")
+    await right.reconcile()
+    vars(two.two.tables).update(vars(older))
+    await write_past(left, two.two, two.one.tables.peer)
+    left.lines["one"].cut = False
+    for process in (left, right, left):
+        await process.reconcile()
+    two.assert_equal()
+    assert await batches.statuses(right, kept) == {"b": "pending", "c": "pending"}
+
+
+async def test_a_database_that_is_restored_twice_while_the_other_one_is_away(two):
+    """A5: the second time it comes back as it was before it was noticed the first time."""
+    process = await two.process()
+    await batches.submit(process, "a")
+    older = copied(two.one.tables)
+    kept = await batches.submit(process, "b", "c")
+    process.lines["two"].cut = True
+    for _ in range(2):
+        vars(two.one.tables).update(vars(copied(older)))
+        await batches.submit(process, "later")
+    await write_past(process, two.one, two.two.tables.peer)
+    process.lines["two"].cut = False
+    for _ in range(3):
+        await process.reconcile()
+    two.assert_equal()
+    assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
