@@ -1,5 +1,6 @@
 """Collections, versions, vectors and documents that come from another database."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -62,6 +63,34 @@ class DocumentFactsContract:
         assert published == {NEW.document_id: Published.LIVE}
         await steps.exchange(database, other)
         assert await documents.near(other) == await documents.near(database) == {"new one"}
+
+    @pytest.mark.parametrize("again", [OLD, NEW], ids=["the same", "another"])
+    async def test_what_is_live_when_they_are_paired_stays_so_while_a_later_staging_waits(
+        self, database, other, clock, again
+    ):
+        await documents.open_papers(database)
+        await steps.show(database, OLD)
+        clock.advance(1)
+        await database.documents.update_metadata({OLD.document_id: {"edited": True}})
+        clock.advance(1)
+        changed = replace(again, title="C", metadata={"later": True})
+        (wanted,) = await database.documents.stage_versions([changed])
+        alone = await database.documents.find_documents([OLD.document_id])
+        assert alone[OLD.document_id].version == OLD.version
+        await steps.merge(other, *await steps.everything(database))
+        assert await other.documents.find_documents([OLD.document_id]) == alone
+        await steps.pair(database, other)
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.near(side) == {"old one", "old two"}
+            assert await side.documents.find_documents([OLD.document_id]) == alone
+        await other.documents.put_vectors(builders.EMBEDDING, builders.vectors_of(changed))
+        assert set((await other.documents.publish({OLD.document_id: wanted})).values()) == {Published.LIVE}
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.near(side) == {chunk.text for chunk in again.chunks}
+            (found,) = (await side.documents.find_documents([OLD.document_id])).values()
+            assert (found.title, found.metadata) == ("C", {"later": True})
 
     async def test_version_whose_chunks_did_not_come_is_not_published(self, database, other):
         await both(database, other, OLD)

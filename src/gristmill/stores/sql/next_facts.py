@@ -239,14 +239,35 @@ def _document(
     live = versions.get((row.no, row.live_version))
     if live is None or facts.wanted is None:
         return facts
-    shows_wanted = row.live_version == row.wanted_version and live.restaged is None
-    if shows_wanted and (facts.live is None or facts.live.ordinal != facts.wanted.ordinal):
-        return facts.published(write_id=write.write_id, now=row.updated_at)
     shown = facts.live
+    if row.live_version == row.wanted_version and live.restaged is None:
+        if shown is None or shown.ordinal != facts.wanted.ordinal:
+            return replace(facts, live=_shown(facts.wanted, row, write))
+    elif shown is None or shown.version != row.live_version:
+        return replace(facts, live=_shown(_wanted_before(facts.wanted, live), row, write))
     if shown is not None and (shown.shown_at != row.updated_at or shown.metadata != live.metadata):
         edited = source.stamp(facts, write)
         return facts.edit(live.metadata, stamp=edited, write_id=write.write_id, now=row.updated_at)
     return facts
+
+
+def _shown(pointer: Pointer, row: Row[Any], write: Write) -> Pointer:
+    return replace(pointer, write_id=write.write_id, created_at=row.created_at, shown_at=row.updated_at)
+
+
+def _wanted_before(wanted: Pointer, live: Row[Any]) -> Pointer:
+    """Of a live version that was replaced as the wanted one before anybody looked: when it was staged is not kept."""
+    return replace(
+        wanted,
+        ordinal=wanted.ordinal - 1,
+        edited=wanted.ordinal - 1,
+        version=live.version,
+        content_hash=live.content_hash,
+        pipeline=live.pipeline,
+        title=live.title,
+        metadata=live.metadata,
+        chunks=live.chunks,
+    )
 
 
 def _pointer(version: Row[Any], row: Row[Any], write: Write) -> Pointer:
