@@ -64,7 +64,7 @@ def _contents(value: Any, without: frozenset[str]) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.tobytes()
     if isinstance(value, Chunk):
-        value = replace(value, tokens=tuple(sorted(value.tokens)))  # They are counted, and bear no order.
+        return replace(value, tokens=tuple(sorted(value.tokens)))  # They are counted, and bear no order.
     if is_dataclass(value):
         named = ((each.name, getattr(value, each.name)) for each in fields(value))
         return {name: _contents(each, without) for name, each in named if name not in without}
