@@ -67,6 +67,31 @@ class VectorsContract:
         assert [hit.chunk_id for hit in hits] == best
         assert [hit.score for hit in hits] == pytest.approx([expected[each] for each in best], abs=1e-4)
 
+    async def test_vectors_of_any_length_are_ranked_by_their_cosines(self, database: Database):
+        raw = EmbeddingIdentity("test", "raw", dimensions=8, normalised=False)
+        await database.documents.open_collection("raw", raw)
+        lengths = (1e-30, 1e-6, 0.3, 1.0, 7.0, 1e6, 1e20, 0.0)
+        version = builders.version("file:///a", [f"{n}" for n in range(40)], collection="raw", embedding=raw)
+        ids = [chunk.vector_id for chunk in version.chunks]
+        units = {each: builders.random_unit(n) for n, each in enumerate(ids)}
+        vectors = {
+            each: (units[each] * np.float64(lengths[n % len(lengths)])).astype(np.float32)
+            for n, each in enumerate(ids)
+        }
+        (wanted,) = await database.documents.stage_versions([version])
+        assert await database.documents.put_vectors(raw, vectors) == 40
+        await database.documents.publish({version.document_id: wanted})
+        query = builders.random_unit(1)
+        cosines = [
+            (
+                chunk.chunk_id,
+                float(np.dot(units[chunk.vector_id], query)) if lengths[n % len(lengths)] else 0.0,
+            )
+            for n, chunk in enumerate(version.chunks)
+        ]
+        legs = await steps.search(database, vector=query, collection="raw")
+        steps.check_leg(legs.vector, steps.best_first(cosines), tolerance=1e-5)
+
     async def test_first_vector_of_an_id_stays(self, database: Database):
         await steps.open_papers(database)
         version = builders.version("file:///a", ["alpha"])

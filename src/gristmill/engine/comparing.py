@@ -65,7 +65,7 @@ def _contents(value: Any, without: frozenset[str]) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.tobytes()
     if isinstance(value, Chunk):
-        value = replace(value, tokens=tuple(sorted(value.tokens)))  # They are counted, and bear no order.
+        return replace(value, tokens=tuple(sorted(value.tokens)))  # They are counted, and bear no order.
     if isinstance(value, DocumentVersion):
         # What is shown as title and metadata is the document's row; chunks are numbered, however they lie.
         in_order = tuple(sorted(value.chunks, key=attrgetter("index")))

@@ -165,7 +165,7 @@ class MemoryDocuments:
         if query.vector is None:
             return []
         hits = [
-            _hit(document, chunk, float(np.dot(self._tables.vectors[chunk.vector_id].vector, query.vector)))
+            _hit(document, chunk, _cosine(self._tables.vectors[chunk.vector_id], query.vector))
             for document, chunk in chunks
             if _matches(document, query)
         ]
@@ -218,6 +218,13 @@ def _text_leg(chunks: Sequence[tuple[Document, Chunk]], query: ChunkQuery) -> li
         if score > 0 and _matches(document, query)
     ]
     return _best(hits, query.limit)
+
+
+def _cosine(row: VectorRow, unit: Vector) -> float:
+    """0 for a vector without a direction."""
+    vector = row.vector.astype(np.float64)
+    length = 1.0 if row.embedding.normalised else float(np.linalg.norm(vector))
+    return float(np.dot(vector, unit)) / (length or 1.0)
 
 
 def _best(hits: list[Hit], limit: int) -> list[Hit]:

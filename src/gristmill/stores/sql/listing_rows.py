@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from gristmill.ports.replication import RowPage
 from gristmill.ports.rows import Body, Kind, Row, row_of
@@ -13,7 +13,7 @@ from gristmill.stores.sql.fact_rows import Fact
 from gristmill.stores.sql.next_facts import NEXT_FACTS, made_up
 from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables import records
-from gristmill.stores.sql.tables_documents import vectors
+from gristmill.stores.sql.tables_documents import document_versions, documents, vectors
 from gristmill.stores.sql.tables_replication import facts
 
 _LISTING = "rows"
@@ -24,6 +24,20 @@ _NUMBERED = {
     .limit(bindparam("most"))
     for kind, table in ((Kind.VECTOR, vectors), (Kind.RECORD, records))
 }
+# By document and not by place: versions that were staged together lie together in the text index.
+_VERSIONS = (
+    select(document_versions.c.document_no, documents.c.document_id, document_versions.c.version)
+    .join(documents, documents.c.no == document_versions.c.document_no)
+    .where(
+        document_versions.c.document_no >= bindparam("number"),
+        or_(
+            document_versions.c.document_no > bindparam("number"),
+            document_versions.c.version > bindparam("after"),
+        ),
+    )
+    .order_by(document_versions.c.document_no, document_versions.c.version)
+    .limit(bindparam("most"))
+)
 _FACTS = (
     select(facts.c.place)
     .where(facts.c.kind == bindparam("of_kind"), facts.c.place > bindparam("after"))
@@ -36,16 +50,33 @@ def page(connection: Connection, *, limit: int, after: str | None, draw: DrawWri
     """Rows of one kind, so it may be short."""
     number, last = (int(min(Kind)), "") if after is None else key_of(_LISTING, after, int, str)
     kind = Kind(number)
-    places = _places(connection, kind, after=last, most=limit + 1)
+    listed = _places(connection, kind, after=last, most=limit + 1)
+    places = list(listed.values())
     shown = places[: bodies.fitting(connection, kind, places[:limit])]
     found = _find(connection, kind, shown, draw)
     rows = [row_of(found[place]) for place in shown if place in found]
     if len(places) > len(shown) > 0:
-        return RowPage(rows, cursor(_LISTING, number, shown[-1]))
+        return RowPage(rows, cursor(_LISTING, number, list(listed)[len(shown) - 1]))
     return RowPage(rows, None if kind is max(Kind) else cursor(_LISTING, number + 1, ""))
 
 
-def _places(connection: Connection, kind: Kind, *, after: str, most: int) -> Sequence[str]:
+def _places(connection: Connection, kind: Kind, *, after: str, most: int) -> dict[str, str]:
+    """Where the rows are, by what a cursor says of them."""
+    if kind is Kind.CHUNKS:
+        return _places_of_versions(connection, after=after, most=most)
+    return {place: place for place in _places_in_order(connection, kind, after=after, most=most)}
+
+
+def _places_of_versions(connection: Connection, *, after: str, most: int) -> dict[str, str]:
+    number, _, version = after.partition(":")
+    parameters = {"number": int(number or 0), "after": version, "most": most}
+    return {
+        f"{row.document_no}:{row.version}": bodies.version_place(row.document_id, row.version)
+        for row in connection.execute(_VERSIONS, parameters)
+    }
+
+
+def _places_in_order(connection: Connection, kind: Kind, *, after: str, most: int) -> Sequence[str]:
     if kind in _NUMBERED:
         numbers = connection.scalars(_NUMBERED[kind], {"after": int(after or 0), "most": most})
         return [str(number) for number in numbers]

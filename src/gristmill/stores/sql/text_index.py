@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,7 @@ def tokens_of(connection: Connection, spans: Sequence[Span]) -> dict[int, list[s
 
     Reads whole segments: as many tokens as were staged together with the versions, or merged with them since.
     """
-    found: defaultdict[int, list[str]] = defaultdict(list)
+    found: dict[int, list[str]] = {}
     for collection_no in {span.collection_no for span in spans}:
         mine = [(each.first_chunk_no, each.chunks) for each in spans if each.collection_no == collection_no]
         ranges = np.array(sorted(mine), np.int64).reshape(-1, 2)
@@ -158,11 +159,27 @@ def tokens_of(connection: Connection, spans: Sequence[Span]) -> dict[int, list[s
             for number, first, last in _SEGMENTS_OF.execute(connection, {"collection_no": collection_no})
             if any(first < start + count and last >= start for start, count in mine)
         ]
-        for term, packed in _POSTINGS_IN.execute(connection, {"segments": packed_numbers(around)}):
-            entries = np.frombuffer(packed, POSTING)
-            for entry in entries[inside(entries["chunk"], ranges)]:
-                found[int(entry["chunk"])] += [term] * int(entry["frequency"])
+        rows = _POSTINGS_IN.execute(connection, {"segments": packed_numbers(around)}).all()
+        found |= _tokens_by_chunk(rows, ranges)
     return found
+
+
+def _tokens_by_chunk(rows: Sequence[Any], ranges: NDArray[np.int64]) -> dict[int, list[str]]:
+    """Of terms with their packed postings, those of the chunks in the ranges."""
+    terms = [term for term, _ in rows]
+    entries = np.frombuffer(b"".join(packed for _, packed in rows), POSTING)
+    counts = [len(packed) // POSTING.itemsize for _, packed in rows]
+    mine = inside(entries["chunk"], ranges)
+    entries, term_of = entries[mine], np.repeat(np.arange(len(terms)), counts)[mine]
+    order = np.argsort(entries["chunk"], kind="stable")
+    repeated = entries["frequency"][order].astype(np.int64)
+    tokens = [terms[place] for place in np.repeat(term_of[order], repeated).tolist()]
+    numbers, lengths = np.unique(np.repeat(entries["chunk"][order], repeated), return_counts=True)
+    ends = np.cumsum(lengths).tolist()
+    return {
+        number: tokens[start:end]
+        for number, start, end in zip(numbers.tolist(), [0, *ends[:-1]], ends, strict=True)
+    }
 
 
 def inside(numbers: Numbers, spans: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -185,7 +185,8 @@ def _joined(parts: list[Rows]) -> Rows:
 
 
 def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True).astype(np.float32)
+    # In double precision: the squares of what float32 holds can be too large for it, or too small.
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     lengths[lengths == 0] = 1
-    unit: NDArray[np.float32] = np.divide(rows, lengths, dtype=np.float32)
+    unit: NDArray[np.float32] = (rows / lengths).astype(np.float32)
     return unit
