@@ -241,6 +241,13 @@ class PublishingContract:
         assert await steps.counts(database) == {"papers": (1, 0)}
         assert await steps.near(database) == set()
 
+    async def test_version_without_any_words_can_be_live(self, database: Database):
+        await steps.open_papers(database)
+        await steps.show(database, builders.without_words(builders.version("file:///a", ["***"])))
+        assert await steps.counts(database) == {"papers": (1, 1)}
+        assert await steps.near(database) == {"***"}
+        assert await steps.found(database, "word") == set()
+
     async def test_staging_into_an_unknown_collection_is_refused_and_stages_nothing(self, database: Database):
         await steps.open_papers(database)
         stray = builders.version("file:///x", ["stray"], collection="nowhere")

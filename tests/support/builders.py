@@ -1,6 +1,7 @@
 """Values for tests, complete but for what the test is about."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -148,6 +149,11 @@ def version(
             for index, text in enumerate(texts)
         ),
     )
+
+
+def without_words(version: DocumentVersion) -> DocumentVersion:
+    """The same with nothing in its chunks that text search could find."""
+    return replace(version, chunks=tuple(replace(chunk, tokens=()) for chunk in version.chunks))
 
 
 def vectors_of(*versions: DocumentVersion, embedding: EmbeddingIdentity = EMBEDDING) -> dict[UUID, Vector]:

@@ -7,7 +7,7 @@ chunks; posting lists as packed arrays, ranked by numpy, take a tenth of that.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -211,7 +211,7 @@ def _posting_lists(chunks: Sequence[tuple[int, Sequence[str]]]) -> Iterator[tupl
     found["length"] = np.minimum(lengths, _MOST)[chunk_of]
     packed = found.tobytes()
     ends = (np.searchsorted(term_of, np.arange(len(terms)), side="right") * POSTING.itemsize).tolist()
-    for term, start, end in zip(terms, [0, *ends[:-1]], ends, strict=True):
+    for term, (start, end) in zip(terms, pairwise([0, *ends]), strict=True):
         yield term, packed[start:end]
 
 
