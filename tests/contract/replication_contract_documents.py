@@ -38,6 +38,18 @@ class DocumentFactsContract:
         assert [hit.chunk_id for hit in ours] == [hit.chunk_id for hit in theirs]
         assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-5)
 
+    async def test_versions_without_any_words_arrive(self, database, other):
+        """One without chunks, and one whose chunk has nothing that text search could find."""
+        await both(database, other, OLD)
+        silent = builders.without_words(builders.version("file:///b", ["***"]))
+        await steps.show(database, builders.version("file:///a", []), silent)
+        await steps.exchange(database, other)
+        rows = steps.of(await steps.everything(database), Kind.CHUNKS)
+        assert {row.body.content.source for row in rows} == {"file:///a", "file:///b"}
+        for side in (database, other):
+            assert await documents.near(side) == {"***"}
+            assert await documents.counts(side) == {"papers": (2, 1)}
+
     async def test_live_version_is_withheld_until_its_chunks_and_vectors_are_here(self, database, other):
         """D1: searched there, it would show half a document."""
         await both(database, other, OLD)

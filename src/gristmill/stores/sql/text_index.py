@@ -175,11 +175,8 @@ def _tokens_by_chunk(rows: Sequence[Any], ranges: NDArray[np.int64]) -> dict[int
     repeated = entries["frequency"][order].astype(np.int64)
     tokens = [terms[place] for place in np.repeat(term_of[order], repeated).tolist()]
     numbers, lengths = np.unique(np.repeat(entries["chunk"][order], repeated), return_counts=True)
-    ends = np.cumsum(lengths).tolist()
-    return {
-        number: tokens[start:end]
-        for number, start, end in zip(numbers.tolist(), [0, *ends[:-1]], ends, strict=True)
-    }
+    bounds = pairwise([0, *np.cumsum(lengths).tolist()])
+    return {number: tokens[start:end] for number, (start, end) in zip(numbers.tolist(), bounds, strict=True)}
 
 
 def inside(numbers: Numbers, spans: NDArray[np.int64]) -> NDArray[np.bool_]:
