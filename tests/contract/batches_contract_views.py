@@ -8,7 +8,7 @@ import pytest
 
 from gristmill.domain.batch import BatchStatus, BatchStatusView, ErrorType
 from gristmill.domain.failures import Failure, FailureCategory
-from gristmill.domain.record import Retry, Snooze
+from gristmill.domain.record import Failed, Report, Retry, Snooze
 from gristmill.ports.database import Database
 from gristmill.ports.errors import BatchNotFoundError
 from tests.contract import batches_contract_steps as steps
@@ -164,6 +164,16 @@ class StatusViewContract:
         newest = ["Again.", *(f"Сбой {number}." for number in range(13, 4, -1))]
         assert view.error_messages.split("\n") == newest
         assert view.latest_error_at == clock.now()
+
+    async def test_messages_of_one_moment_are_in_order_of_their_text(self, database: Database):
+        messages = ["d", "b", "ы", "c", "a", "b"]
+        batch_id = await steps.submit(database, *(f"i{n}" for n in range(len(messages))))
+        outcomes = [Failed(Failure(TIMEOUT, message)) for message in messages]
+        claimed = await steps.claim(database)
+        reports = [Report(record, outcome) for record, outcome in zip(claimed, outcomes, strict=True)]
+        assert list(await database.batches.update_processing_status(reports)) == []
+        view = await database.batches.batch_status_view(batch_id)
+        assert view.error_messages.split("\n") == ["a", "b", "c", "d", "ы"]
 
     async def test_each_message_is_one_line_of_at_most_500_characters(
         self, database: Database, clock: ManualClock

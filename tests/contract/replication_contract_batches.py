@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from gristmill.domain.batch import BatchStatus, Counters
 from gristmill.domain.record import Done, Report, Snooze
 from gristmill.ports.replication import Fate
@@ -135,6 +137,24 @@ class BatchFactsContract:
         found = await database.batches.get_batch(new.batch_id)
         assert found == await other.batches.get_batch(new.batch_id)
         assert (found.status, found.error_message) == (BatchStatus.ERROR, "Stopped.")
+
+    @pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
+    async def test_cancellation_of_long_ago_is_no_change_when_it_is_brought_over(
+        self, database, other, clock, ended
+    ):
+        batch_id = await batches.submit(database, "a", seal=True)
+        clock.advance(1)
+        await database.batches.cancel_batch(batch_id, error_message="Stopped.")
+        if ended:
+            await database.batches.end_batches([batch_id])
+        before = await database.batches.get_batch(batch_id)
+        clock.advance(60)
+        await steps.merge(other, *await steps.everything(database))
+        assert await other.batches.get_batch(batch_id) == before
+        await steps.pair(database, other)
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await side.batches.get_batch(batch_id) == before
 
     async def test_facts_from_both_sides_are_kept(self, database, other):
         """One side seals, the other cancels: neither is lost."""

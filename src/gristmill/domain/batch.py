@@ -112,8 +112,8 @@ class ErrorType:
 class Aggregates:
     """What a database computes from a batch's records for the status view.
 
-    ``messages``: distinct, newest first. ``error_types``: by count, then category, then message.
-    Both speak of records that carry an error now.
+    ``messages``: distinct, newest first, those of one moment in order of their text. ``error_types``: by count, then
+    category, then message. Both speak of records that carry an error now.
     """
 
     counters: Counters

@@ -143,10 +143,10 @@ class Views(BatchStore):
         found: dict[str, None] = {}
         seen: set[str] = set()
         while newest:
-            for row in sorted(newest, key=lambda row: -row["last_error_at"]):
-                if "error_key" in row:
-                    found.setdefault(row["error_message"])
-                    seen.add(row["error_key"])
+            with_key = [row for row in newest if "error_key" in row]
+            for row in sorted(with_key, key=lambda row: (-row["last_error_at"], row["error_message"])):
+                found.setdefault(row["error_message"])
+                seen.add(row["error_key"])
             if len(found) >= _MESSAGES or not unseen - seen:
                 break
             others = of_batch(batch_id, _has_error(), without=[any_of("error_key", seen)])

@@ -149,7 +149,9 @@ def _decided(facts: BatchFacts, row: Row[Any], write: Write) -> BatchFacts:
         return facts
     if facts.cancelled and facts.cancel is not None and facts.cancel.error_message == row.error_message:
         return facts
-    return facts.cancelled_by(write, error_message=row.error_message, total=row.total_files)
+    cancelled = facts.cancelled_by(write, error_message=row.error_message, total=row.total_files)
+    # It may have been long before anybody asked for facts.
+    return replace(cancelled, updated_at=facts.updated_at)
 
 
 def _end_facts(
