@@ -21,11 +21,7 @@ class Teller:
         event = FailoverEvent(self._clock.now(), what, database, reason, seconds)
         self.newest.append(event)
         is_bad = what in {Happening.DOWN, Happening.DISTRUSTED, Happening.SET_ASIDE}
-        (_log.warning if is_bad else _log.info)(
-            what.value,
-            database=database,
-            reason=reason,
-            seconds=None if seconds is None else round(seconds, 3),
-        )
+        took = {} if seconds is None else {"seconds": round(seconds, 3)}
+        (_log.warning if is_bad else _log.info)(what.value, database=database, reason=reason, **took)
         for listener in self._listeners:
             listener(event)

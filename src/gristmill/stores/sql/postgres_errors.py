@@ -54,6 +54,8 @@ _SSL = "Correct sslmode and the certificates in POSTGRESQL_URL, or switch TLS on
 _UNKNOWN_HOST = re.compile(
     r"could not translate host name|Name or service not known|failed to resolve host", re.IGNORECASE
 )
+# What libpq asks the reader is said by our advice.
+_QUESTION = re.compile(r" Is the server running (locally|on that host)[^?]*\?$")
 
 
 @contextmanager
@@ -104,4 +106,5 @@ def _refusal(key: str, server: str, reason: str) -> ConfigurationError:
 
 def _reason(error: psycopg.Error) -> str:
     """In one line, without a full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    said = _QUESTION.sub("", " ".join(str(error).split()))
+    return said.rstrip(".") or type(error).__name__
