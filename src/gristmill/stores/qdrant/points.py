@@ -251,8 +251,8 @@ class Points:
         ours = {UUID(str(each.id)): (each.payload or {})[TOKEN] for each in points}
         if len(ours) > 1 and await self.count(where(any_of(TOKEN, ours.values()))) == len(ours):
             return set(ours)
-        stored = await self.get(ours, fields=[TOKEN])
-        return {each for each, token in ours.items() if stored.get(each, {}).get(TOKEN) == token}
+        stored = await self.tokens(ours)
+        return {each for each, token in ours.items() if stored.get(each) == token}
 
     async def update(self, updates: Sequence[models.UpdateOperation]) -> None:
         """One after the other in one request; those before one that fails stay."""
