@@ -1,6 +1,11 @@
 """The Qdrant test server does what the product's tests lean on."""
 
+import asyncio
+import contextlib
+import random
+import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -86,12 +91,58 @@ async def test_killed_server_comes_back_with_what_it_acknowledged(
     assert set(found.payload_schema) == {"n"}
 
 
+KILLS = 8
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+async def test_killed_while_it_flushes_it_keeps_updates_that_had_a_condition(tmp_path: Path, kill: int):
+    server = QdrantServer(tmp_path / "qdrant", flush_seconds=0.01).start()
+    client = AsyncQdrantClient(url=server.url, check_compatibility=False, timeout=5)
+    await client.create_collection("c", vectors_config={})
+    await client.create_payload_index("c", "n", "integer")
+    ids = [str(UUID(int=number)) for number in range(1, 51)]
+    acknowledged = dict(zip(ids, count(), strict=False))
+    await client.upsert("c", [_point(each, n) for each, n in acknowledged.items()])
+    killing = asyncio.get_running_loop().run_in_executor(None, _kill_after, server, 0.2 + kill / 20)
+    under_way: dict[str, int] = {}
+    with contextlib.suppress(ResponseHandlingException):
+        for start in count(100, 10):
+            under_way = dict(zip(random.sample(ids, 10), count(start), strict=False))
+            swaps = [_swap(each, acknowledged[each], n) for each, n in under_way.items()]
+            await client.batch_update_points("c", swaps)
+            acknowledged |= under_way
+    await killing
+    server.start()
+    found = {str(each.id): (each.payload or {})["n"] for each in (await client.scroll("c", limit=100))[0]}
+    assert all(n in {acknowledged[each], under_way.get(each)} for each, n in found.items())
+    indexed = [await client.count("c", models.Filter(must=[_is(n)])) for n in found.values()]
+    assert [each.count for each in indexed] == [1] * len(ids)
+    await client.close()
+    server.stop()
+
+
 async def test_frozen_server_answers_nothing_until_it_thaws(server: QdrantServer, client: AsyncQdrantClient):
     server.freeze()
     with pytest.raises(ResponseHandlingException):
         await client.count("c")
     server.thaw()
     assert (await client.count("c")).count == 5
+
+
+def _kill_after(server: QdrantServer, seconds: float) -> None:
+    time.sleep(seconds)
+    server.kill()
+
+
+def _is(number: int) -> models.FieldCondition:
+    return models.FieldCondition(key="n", match=models.MatchValue(value=number))
+
+
+def _swap(point_id: str, old: int, new: int) -> models.OverwritePayloadOperation:
+    as_read = models.Filter(must=[models.HasIdCondition(has_id=[point_id]), _is(old)])
+    return models.OverwritePayloadOperation(
+        overwrite_payload=models.SetPayload(payload={"n": new}, filter=as_read)
+    )
 
 
 def _point(point_id: str, number: int) -> models.PointStruct:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from qdrant_client import models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from gristmill.domain.document import EmbeddingIdentity
@@ -149,6 +150,36 @@ async def test_mistake_of_ours_is_no_outage(server: QdrantServer, database: Qdra
         (await admin.delete("/collections/g_records")).raise_for_status()
     with pytest.raises(UnexpectedResponse):
         await database.batches.claim_records("w1", limit=1)
+
+
+async def test_index_that_lost_its_points_is_an_outage_that_says_so(database: QdrantDatabase):
+    """As a crash leaves it behind on servers before 1.19: nothing is found by the token that it bears."""
+    real = database._connection.client
+
+    async def finds_nothing(*_args: Any, **_options: Any) -> None:
+        return None
+
+    real.overwrite_payload = finds_nothing
+    with pytest.raises(StoreUnavailableError, match="index 'version_token' of its collection 'g_state'"):
+        await database.replication.touch()
+    with pytest.raises(StoreUnavailableError, match="Delete the payload indexes"):
+        await database.replication.reincarnate()
+
+
+@pytest.mark.parametrize(("version", "warned"), [("1.18.3", 1), ("1.19.0", 0)])
+async def test_server_that_is_not_crash_safe_is_warned_of(
+    database: QdrantDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    version: str,
+    warned: int,
+):
+    async def info() -> models.VersionInfo:
+        return models.VersionInfo(title="qdrant", version=version)
+
+    monkeypatch.setattr(database._connection.client, "info", info)
+    await database.open()
+    assert capsys.readouterr().out.count("qdrant_not_crash_safe") == warned
 
 
 async def test_health_tells_version_and_size(database: QdrantDatabase):

@@ -12,17 +12,13 @@ from typing import Any, ClassVar
 import qdrant_edge as edge
 
 from tests.support import qdrant_conditions as given
+from tests.support import qdrant_resolving as resolving
 
 Json = Mapping[str, Any]
 
 # The engine wants at least one kind of vector where a server's collection may have none.
 _PLACEHOLDER = "__none__"
 _Do = edge.UpdateOperation
-_MODES = {
-    "upsert": edge.UpdateMode.Upsert,
-    "insert_only": edge.UpdateMode.InsertOnly,
-    "update_only": edge.UpdateMode.UpdateOnly,
-}
 
 
 class Collection:
@@ -96,45 +92,42 @@ class Collection:
         self._update(_Do.delete_field_index(field))
 
     def upsert(self, body: Json) -> None:
-        mode = body.get("update_mode")
-        condition = given.filter_of(body.get("update_filter"))
-        points = given.points_of(body)
-        self._update(_Do.upsert_points(points, condition, None if mode is None else _MODES[mode]))
+        if points := resolving.upserted(self._shard, body):
+            self._update(_Do.upsert_points(points))
 
     def update_vectors(self, body: Json) -> None:
+        ids = {given.point_id(each["id"]) for each in body["points"]}
+        if condition := body.get("update_filter"):
+            ids = resolving.fulfilling_of(self._shard, ids, condition)
         vectors = [
             edge.PointVectors(given.point_id(each["id"]), given.vector_of(each["vector"]))
             for each in body["points"]
+            if given.point_id(each["id"]) in ids
         ]
-        self._update(_Do.update_vectors(vectors, given.filter_of(body.get("update_filter"))))
+        if vectors:
+            self._update(_Do.update_vectors(vectors))
 
     def delete_points(self, body: Json) -> None:
-        self._chosen(body, _Do.delete_points, _Do.delete_points_by_filter)
+        self._chosen(body, _Do.delete_points)
 
     def delete_vectors(self, body: Json) -> None:
-        self._chosen(body, _Do.delete_vectors, _Do.delete_vectors_by_filter, body["vector"])
+        self._chosen(body, _Do.delete_vectors, body["vector"])
 
     def set_payload(self, body: Json) -> None:
-        extra = (body["payload"], body.get("key"))
-        self._chosen(body, _Do.set_payload, _Do.set_payload_by_filter, *extra)
+        self._chosen(body, _Do.set_payload, body["payload"], body.get("key"))
 
     def overwrite_payload(self, body: Json) -> None:
-        extra = (body["payload"], body.get("key"))
-        self._chosen(body, _Do.overwrite_payload, _Do.overwrite_payload_by_filter, *extra)
+        self._chosen(body, _Do.overwrite_payload, body["payload"], body.get("key"))
 
     def delete_payload(self, body: Json) -> None:
-        self._chosen(body, _Do.delete_payload, _Do.delete_payload_by_filter, body["keys"])
+        self._chosen(body, _Do.delete_payload, body["keys"])
 
     def clear_payload(self, body: Json) -> None:
-        self._chosen(body, _Do.clear_payload, _Do.clear_payload_by_filter)
+        self._chosen(body, _Do.clear_payload)
 
-    def _chosen(self, body: Json, by_ids: Any, by_filter: Any, *extra: Any) -> None:
-        if (ids := body.get("points")) is not None:
-            self._update(by_ids([given.point_id(each) for each in ids], *extra))
-        elif (condition := given.filter_of(body.get("filter"))) is not None:
-            self._update(by_filter(condition, *extra))
-        else:
-            raise ValueError("either points or filter must be given")
+    def _chosen(self, body: Json, by_ids: Any, *extra: Any) -> None:
+        if ids := resolving.chosen(self._shard, body):
+            self._update(by_ids(ids, *extra))
 
     def batch(self, body: Json) -> list[Json]:
         """Several updates, one after the other; those before one that fails stay."""

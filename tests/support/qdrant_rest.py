@@ -4,7 +4,7 @@ It is no Qdrant server: one shard, no cluster, nothing optimised in the backgrou
 REST interface is here with the bodies, status codes and error texts of Qdrant's, so that the unmodified
 qdrant-client talks to it.
 
-``python -m tests.support.qdrant_rest FOLDER PORT [API_KEY]``
+``python -m tests.support.qdrant_rest FOLDER PORT FLUSH_SECONDS [API_KEY]``
 """
 
 import asyncio
@@ -25,8 +25,7 @@ from starlette.routing import Route
 
 from tests.support.qdrant_collection import UPDATED, Collection
 
-VERSION = "1.17.0"
-FLUSH_SECONDS = 2.0
+VERSION = "1.19.0"
 _OPEN_TO_ALL = {"/", "/healthz", "/readyz", "/livez"}
 
 
@@ -37,8 +36,9 @@ class RequestError(Exception):
 
 
 class Server:
-    def __init__(self, folder: Path, api_key: str | None) -> None:
+    def __init__(self, folder: Path, flush_seconds: float, api_key: str | None) -> None:
         self._folder = folder
+        self._flush_seconds = flush_seconds
         self._api_key = api_key
         self._collections = {
             unquote(each.name): Collection.load(each)
@@ -83,7 +83,7 @@ class Server:
 
     async def flush_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(self._flush_seconds)
             for each in list(self._collections.values()):
                 if each.unflushed:
                     each.flush()
@@ -148,8 +148,8 @@ async def _healthy(_: Request) -> Response:
     return PlainTextResponse("healthz check passed")
 
 
-def application(folder: Path, api_key: str | None) -> Starlette:
-    server = Server(folder, api_key)
+def application(folder: Path, flush_seconds: float, api_key: str | None) -> Starlette:
+    server = Server(folder, flush_seconds, api_key)
 
     def route(path: str, handle: Callable[[Request], Any], method: str) -> Route:
         return Route(f"/collections{path}", server.answer(handle), methods=[method])
@@ -200,9 +200,9 @@ def application(folder: Path, api_key: str | None) -> Starlette:
     )
 
 
-def main(folder: str, port: str, api_key: str | None = None) -> None:
+def main(folder: str, port: str, flush_seconds: str, api_key: str | None = None) -> None:
     uvicorn.run(
-        application(Path(folder), api_key),
+        application(Path(folder), float(flush_seconds), api_key),
         host="127.0.0.1",
         port=int(port),
         log_level="warning",

@@ -20,13 +20,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 STARTS_WITHIN = 30.0
+FLUSH_SECONDS = 2.0
 
 
 class QdrantServer:
     """For one test or one run; ``stop`` it."""
 
-    def __init__(self, folder: Path, *, api_key: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, api_key: str | None = None, flush_seconds: float = FLUSH_SECONDS
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._flush_seconds = flush_seconds
         self._folder = folder
         self._api_key = api_key
         self._port = _free_port()
@@ -44,7 +48,7 @@ class QdrantServer:
         assert self._process is None
         command = [sys.executable, "-m", "tests.support.qdrant_rest", str(self._folder), str(self._port)]
         self._process = subprocess.Popen(
-            [*command, *([self._api_key] if self._api_key else [])],
+            [*command, str(self._flush_seconds), *([self._api_key] if self._api_key else [])],
             cwd=ROOT,
             start_new_session=True,
             stdin=subprocess.DEVNULL,
