@@ -14,13 +14,16 @@ from uuid import UUID, uuid4
 from qdrant_client import models
 
 from gristmill.ports.clock import Clock
+from gristmill.ports.errors import StoreUnavailableError
 from gristmill.ports.replication import Acting, Identity, Missing, Standing
 from gristmill.stores.qdrant import schema
-from gristmill.stores.qdrant.connection import Connection
+from gristmill.stores.qdrant.connection import NAME, Connection
 from gristmill.stores.qdrant.marks import Numbers
-from gristmill.stores.qdrant.points import TOKEN, Payload, Points, any_of, has_id, point, swap_by, where
+from gristmill.stores.qdrant.points import TOKEN, Payload, Points, any_of, point, swap_by, where
 from gristmill.stores.qdrant.values import instant, instant_or_none, moment, moment_or_none
 
+# So often in a row is a point not found by the token it bears before its index counts as wrong.
+_REFUSALS = 3
 # A peer of this number is continued by no database: a distrust that was cut short is begun again.
 _NEVER = 1 << 62
 _ROWS = ("batch", "collection", "worker")
@@ -132,22 +135,35 @@ class ReplicaStore:
         return await self._change(await self.read(), change)
 
     async def _change(self, before: Replica, change: Callable[[Replica], Replica | None]) -> Replica:
-        found = before
-        while True:
+        def numbered(found: Replica) -> Replica | None:
+            new = change(found)
+            return None if new is None else _numbered(new, found)
+
+        return await self._swapped(before, numbered)
+
+    async def _swapped(self, before: Replica, change: Callable[[Replica], Replica | None]) -> Replica:
+        found, refused = before, 0
+        while refused < _REFUSALS:
             new = change(found)
             if new is None:
                 return found
-            new = _numbered(new, found)
             if await self._state.swap_one(point(schema.META_ID, _payload(new)), found.token):
                 self._numbers.saw(new.identity.sequence)
                 return new
-            found = await self.read()
+            expected, found = found.token, await self.read()
+            refused = refused + 1 if found.token == expected else 0
             if not found.identity.continues(before.identity):
                 return found
+        raise StoreUnavailableError(
+            NAME,
+            f"the index '{TOKEN}' of its collection '{self._state.name}' does not find points that are there, as "
+            "after a crash of a server older than 1.19",
+            "Delete the payload indexes of its collections, they are made anew: see 'Wrong indexes' in docs/qdrant.md.",
+        )
 
     async def touch(self) -> None:
-        now = instant(self._clock.now())
-        await self._state.set_payload({"touched_at": now}, where(has_id([schema.META_ID])))
+        """Write what is there, as every change does: by compare-and-set."""
+        await self._swapped(await self.read(), lambda found: replace(found, token=uuid4().hex))
 
 
 def _numbered(new: Replica, before: Replica) -> Replica:

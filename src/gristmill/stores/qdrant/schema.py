@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+import structlog
 from qdrant_client import models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
@@ -15,8 +16,13 @@ from gristmill.stores.qdrant.marks import ASIDE, OWED, OWED_AT
 from gristmill.stores.qdrant.points import TOKEN, Points, equals, point, where
 from gristmill.stores.qdrant.text_order import KEYS
 
+_log = structlog.get_logger(__name__)
+
 VERSION = 2
 OLDEST = (1, 16)  # The first with conditional upserts.
+# The first that logs which points an update with a condition changes (qdrant/qdrant, pull request 9678). Older ones choose
+# them anew after a crash: killed while it flushes, one can lose what it acknowledged and be left with wrong indexes.
+CRASH_SAFE = (1, 19)
 META_ID = NAMESPACE
 _NOT_FOUND, _CONFLICT = 404, 409
 DENSE, TEXT = "dense", "text"
@@ -136,6 +142,12 @@ class Schema:
             raise ConfigurationError(
                 f"Qdrant at {self._connection.options.shown_url} is version {version}, and Gristmill needs "
                 f"{'.'.join(map(str, OLDEST))} or newer. Update the server."
+            )
+        if _numbers(version) < CRASH_SAFE:
+            _log.warning(
+                "qdrant_not_crash_safe",
+                version=version,
+                advice="If it is killed, it can lose acknowledged writes. Update it to 1.19 or newer.",
             )
         for layout in (STATE, RECORDS, DOCUMENTS, VERSIONS):
             await self.ensure(layout)
