@@ -56,6 +56,12 @@ FAILOVER_DEFECTS = (
         "done = whole is not None",
     ),
     _failover(
+        "what confirmed a merge is not seen",
+        "links.py",
+        "target.hear(merged.standing)",
+        "target.remembers = merged.standing.peer",
+    ),
+    _failover(
         "withheld rows are settled",
         "links.py",
         "if merge.fate is Fate.HELD]",

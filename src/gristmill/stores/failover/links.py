@@ -115,12 +115,12 @@ class Links:
         page = await source.call(
             lambda database: database.replication.owed(limit=limit, since=since, after=after)
         )
-        source.remembers = page.standing.peer
+        source.hear(page.standing)
         return page
 
     async def _bring(self, source: Side, target: Side, page: OwedPage) -> bool:
         merged = await self._merge(target, page.rows, page.standing)
-        target.remembers = merged.standing.peer
+        target.hear(merged.standing)
         await self._pair.hear(target, merged.standing)
         if not merged.expected or page.standing.peer is None:
             await self._pair.doubt(target, merged.standing.identity, page.standing.peer)
