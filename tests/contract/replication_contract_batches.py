@@ -185,6 +185,23 @@ class BatchFactsContract:
             assert not (await side.batches.get_batch(batch_id)).cancel_requested
             assert await batches.counters(side, batch_id) == Counters(pending=1, cancelled=1)
 
+    async def test_retry_reopens_a_record_that_is_in_a_later_round_than_its_batch(self, database, other):
+        """An outcome brings its record here from where it was claimed (C1); the batch's round comes later."""
+        await steps.pair(database, other)
+        batch_id = await batches.submit(database, "a", "b", seal=True)
+        await batches.fail(database, *await batches.claim(database))
+        await steps.exchange(database, other)
+        for _ in range(2):
+            await other.batches.retry_failed(batch_id, permanent=True)
+            claimed = await batches.claim_one(other)
+            await batches.fail(other, claimed)
+        await batches.fail(database, claimed)
+        assert await database.batches.retry_failed(batch_id, permanent=True) == 2
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await batches.counters(side, batch_id) == Counters(pending=2)
+            assert (await side.batches.get_batch(batch_id)).round == 3
+
     async def test_open_records_that_reach_a_cancelled_batch_are_swept(self, database, other):
         await steps.pair(database, other)
         batch_id = await batches.submit(database, "a")

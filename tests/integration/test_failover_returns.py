@@ -2,7 +2,9 @@
 
 import pytest
 
+from gristmill.ports.replication import acknowledging
 from tests.contract import batches_contract_steps as batches
+from tests.support import builders
 from tests.support.simulation import copied
 from tests.support.two_memories import two_memories
 
@@ -47,6 +49,22 @@ async def test_an_older_copy_is_noticed_by_who_saw_it_newer_though_it_was_writte
     assert await batches.statuses(right, kept) == {"b": "pending", "c": "pending"}
 
 
+async def test_an_older_copy_is_noticed_by_who_sent_it_what_it_lacks_though_it_was_written_on(two):
+    """A5: nobody had asked it how it stands since; it had only confirmed what it was sent last."""
+    process = await two.process()
+    kept = await batches.submit(process, "b")
+    older = copied(two.two.tables)
+    await process.batches.create_processing_records(kept, builders.items("c"))
+    vars(two.two.tables).update(vars(older))
+    process.lines["one"].cut = True
+    await write_past(process, two.two, two.one.tables.peer)
+    process.lines["one"].cut = False
+    for _ in range(3):
+        await process.reconcile()
+    two.assert_equal()
+    assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
+
+
 async def test_a_database_that_is_restored_twice_while_the_other_one_is_away(two):
     """A5: the second time it comes back as it was before it was noticed the first time."""
     process = await two.process()
@@ -63,3 +81,25 @@ async def test_a_database_that_is_restored_twice_while_the_other_one_is_away(two
         await process.reconcile()
     two.assert_equal()
     assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
+
+
+async def test_a_write_that_was_lost_before_it_was_sent_is_not_said_to_be_held_by_both(two):
+    """A6: the database comes back older while the write waits to be sent; then it owes nothing."""
+    process = await two.process()
+    older, line = copied(two.one.tables), process.lines["one"]
+    await batches.submit(process, "a")
+    answer = line.after
+
+    async def lose_it(name: str) -> None:
+        if name == "create_batch":
+            vars(two.one.tables).update(vars(older))
+            await process.reconcile()
+        await answer(name)
+
+    line.after = lose_it
+    with acknowledging() as acknowledgement:
+        lost = await process.batches.create_batch(builders.new_batch())
+    assert await process.batches.get_batch(lost.batch_id) is None
+    assert not acknowledgement.replicated
+    await process.reconcile()
+    two.assert_equal()

@@ -154,7 +154,7 @@ SQL_DEFECTS = (
         "wanted if permanent else wanted - PERMANENT_CATEGORIES",
         "wanted",
     ),
-    _batches("retry in the old round", "reopening.py", "batch_round=row.round + 1", "batch_round=row.round"),
+    _batches("retry in the old round", "reopening.py", "batch_round=following", "batch_round=row.round"),
     _batches("retry keeps attempts", "reopening.py", "            attempts=0,\n", ""),
     # Looking
     _batches(

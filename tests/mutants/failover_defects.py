@@ -50,6 +50,18 @@ FAILOVER_DEFECTS = (
         "acknowledge(replicated=True)",
     ),
     _failover(
+        "a lost write is said to be replicated",
+        "links.py",
+        "done = whole is not None and whole.continues(since)",
+        "done = whole is not None",
+    ),
+    _failover(
+        "what confirmed a merge is not seen",
+        "links.py",
+        "target.hear(merged.standing)",
+        "target.remembers = merged.standing.peer",
+    ),
+    _failover(
         "withheld rows are settled",
         "links.py",
         "if merge.fate is Fate.HELD]",

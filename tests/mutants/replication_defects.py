@@ -25,6 +25,12 @@ REPLICATION_DEFECTS = (
         "if others:",
     ),
     _sql("merges mark what they brought", "replication.py", "journal.forget_changed(connection)", "pass"),
+    _sql(
+        "a record ahead of its batch is reopened below itself",
+        "reopening.py",
+        "round_after(row.round, highest)",
+        "round_after(row.round, 0)",
+    ),
     _sql("the copy that comes wins", "merging.py", "else newer(stored, record)", "else record"),
     _sql(
         "a completion comes over without its claim",

@@ -188,8 +188,8 @@ class SimulatedProcess:
             await documents.put_vectors(builders.EMBEDDING, vectors)
         with self.ledger.promise("live", version.document_id, wanted.ordinal, at=at) as promise:
             published = await documents.publish({version.document_id: wanted})
-            if published[version.document_id] is not Published.LIVE:
-                promise.what, promise.subject = "vectors", (tuple(vectors),)
+            if published[version.document_id] is not Published.LIVE:  # Then it promises nothing.
+                promise.what, promise.subject = "vectors", ((),)
 
     async def _delete(self) -> None:
         document_id = builders.version(self.random.choice(SOURCES), []).document_id

@@ -237,6 +237,8 @@ class Simulation:
         await process.tell()
         await process.database.reconcile()
         for database in self.databases:
+            # An end that its last own write made good is shown by its next sweep, when it serves again.
+            await database.batches.end_batches()
             for batch in (await database.batches.list_batches(limit=9)).batches:
                 counters = (await database.batches.get_processing_progress(batch.batch_id)).counters
                 assert batch.ended, (database.name, batch)

@@ -239,6 +239,14 @@ def cancel(record: Record, write: Write) -> Record:
     return _moved(record, Move.CANCEL, write)
 
 
+def round_after(batch_round: int, of_records: int) -> int:
+    """The round that an explicit retry opens; ``of_records`` is the highest one of those it reopens.
+
+    A record may be ahead of its batch: an outcome brings its record from another database, whose batch row comes later.
+    """
+    return max(batch_round, of_records) + 1
+
+
 def reopen(record: Record, *, batch_round: int, write: Write) -> Record:
     """An explicit retry: a new round of attempts, which beats every ending of the old one."""
     return _moved(

@@ -26,9 +26,9 @@ class Access:
         once more, on the other one. Every operation bears that, as it bears a lost answer.
         """
         side, before, value = await self._pair.call(operation, writes=True)
-        replicated = await self._links.replicate(side, since=before.identity.sequence)
+        replicated = await self._links.replicate(side, since=before.identity)
         if not replicated and side.is_down and not self._pair.other(side).is_down:
             side, before, value = await self._pair.call(operation, writes=True)
-            replicated = await self._links.replicate(side, since=before.identity.sequence)
+            replicated = await self._links.replicate(side, since=before.identity)
         acknowledge(replicated=replicated)
         return value

@@ -10,7 +10,7 @@ import structlog
 
 from gristmill.ports.clock import Clock
 from gristmill.ports.failover import Happening
-from gristmill.ports.replication import Fate, Merge, Merged, Missing, OwedPage, SetAside, Standing
+from gristmill.ports.replication import Fate, Identity, Merge, Merged, Missing, OwedPage, SetAside, Standing
 from gristmill.ports.rows import Row
 from gristmill.stores.failover.events import Teller
 from gristmill.stores.failover.options import FailoverOptions
@@ -25,11 +25,11 @@ _PAGES_OF_A_WRITE = 3
 
 @dataclass(slots=True)
 class _Turn:
-    """How many pushes for writes have begun, and whether the last one brought over all that was owed."""
+    """How many pushes for writes have begun, and what the last one brought over whole."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     begun: int = 0
-    whole: bool = False
+    whole: Identity | None = None
 
 
 class Links:
@@ -41,40 +41,42 @@ class Links:
         self._turns = defaultdict[str, _Turn](_Turn)
         self._counted: float | None = None  # When nothing but writes in flight was owed last.
 
-    async def replicate(self, source: Side, *, since: int) -> bool:
+    async def replicate(self, source: Side, *, since: Identity) -> bool:
         """Bring over what a write that was just made has changed; whether both databases now hold all it rests on.
 
         A write may find what an earlier one left owed (an item that is there already): so it is only said to be held
         by both when nothing older is owed either. While there is a backlog its own rows go over, and it is not said.
+        Nor is it if the source lost what it had before the write: that nothing is owed then says nothing of the write.
         Never raises for the databases' sake: the write is done, and what is not sent stays owed.
         """
         target = self._pair.other(source)
-        done = not target.is_down and await self._push_all(source, target)
+        whole = None if target.is_down else await self._push_all(source, target)
+        done = whole is not None and whole.continues(since)
         if not done and not target.is_down:
-            await self._unless_away(self.push(source, target, since=since))
+            await self._unless_away(self.push(source, target, since=since.sequence))
         if not done and target.lacks is None:
             target.lacks = Missing(None, self._clock.now())
         return done
 
-    async def _push_all(self, source: Side, target: Side) -> bool:
+    async def _push_all(self, source: Side, target: Side) -> Identity | None:
         """One push for all writes that were made before it began, or each of them would bring the rows of all."""
         turn = self._turns[source.name]
         begun = turn.begun
         async with turn.lock:
             if turn.begun == begun:
-                turn.begun, turn.whole = begun + 1, False
+                turn.begun, turn.whole = begun + 1, None
                 # One of them may have died of the push that this one waited for.
                 if not source.is_down and not target.is_down:
                     turn.whole = await self._unless_away(self.push(source, target, pages=_PAGES_OF_A_WRITE))
             return turn.whole
 
-    async def _unless_away(self, push: Awaitable[bool]) -> bool:
+    async def _unless_away(self, push: Awaitable[Identity | None]) -> Identity | None:
         try:
             return await push
         except SideUnavailableError as error:
             if not error.side.is_down and (problem := await error.side.probe()) is not None:
                 error.side.went_down(problem)
-            return False
+            return None
 
     async def push(
         self,
@@ -84,9 +86,10 @@ class Links:
         since: int = 0,
         pages: int | None = None,
         until: float | None = None,
-    ) -> bool:
-        """Bring over all rows whose mark bears a number above ``since``; whether the other database holds them all.
+    ) -> Identity | None:
+        """Bring over all rows whose mark bears a number above ``since``; None unless the other database holds them all.
 
+        Returns the source as it was before its last rows were read.
         With ``pages`` no more than that many, with ``until`` no page after that moment of the monotonic clock.
         """
         whole, after, brought = True, None, 0
@@ -97,27 +100,27 @@ class Links:
             await self._pair.hear(source, page.standing)
             if remembered is not None and not page.standing.identity.continues(remembered):
                 await self._pair.doubt(source, page.standing.identity, remembered)
-                return False
+                return None
             if page.rows:
                 if self._clock.monotonic() - asked > self._options.forget_read_after:
                     continue  # Frozen since: what was read may be long forgotten (B3).
                 whole = await self._bring(source, target, page) and whole
             if page.after is None:
-                return whole
+                return page.standing.identity if whole else None
             after, brought = page.after, brought + 1
-        return False
+        return None
 
     async def _page(self, source: Side, since: int, after: str | None) -> OwedPage:
         limit = self._options.page_rows
         page = await source.call(
             lambda database: database.replication.owed(limit=limit, since=since, after=after)
         )
-        source.remembers = page.standing.peer
+        source.hear(page.standing)
         return page
 
     async def _bring(self, source: Side, target: Side, page: OwedPage) -> bool:
         merged = await self._merge(target, page.rows, page.standing)
-        target.remembers = merged.standing.peer
+        target.hear(merged.standing)
         await self._pair.hear(target, merged.standing)
         if not merged.expected or page.standing.peer is None:
             await self._pair.doubt(target, merged.standing.identity, page.standing.peer)

@@ -86,10 +86,14 @@ class Side:
         """One cheap read before every call: it need not wait as long as a large write for a server that hangs."""
         seconds = min(self._options.probe_timeout, self._options.call_timeout)
         found = await self.call(lambda database: database.replication.standing(), within=seconds)
+        self.hear(found)
+        return found
+
+    def hear(self, found: Standing) -> None:
+        """Remember how it stood by any of its answers: also one that was only ever merged into may come back older."""
         self.remembers = found.peer
         if self.seen is None or not self.seen.continues(found.identity):
             self.seen = found.identity
-        return found
 
     # -- the breaker ---------------------------------------------------------------------------------
 

@@ -211,8 +211,9 @@ class MemoryBatches(BatchViews):
             and (permanent or not is_permanent(record.error.category))
         ]
         if chosen:
-            self._put(moves.reopen(r, batch_round=batch.round + 1, write=self._write()) for r in chosen)
-            self._change(batch_id, round=batch.round + 1)
+            following = moves.round_after(batch.round, max(record.round for record in chosen))
+            self._put(moves.reopen(r, batch_round=following, write=self._write()) for r in chosen)
+            self._change(batch_id, round=following)
             self._hold(batch_id, hold.NOT_HELD)
         return len(chosen)
 

@@ -12,6 +12,7 @@ Orders of writes, each prefix of which can be repeated:
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from qdrant_client import models
@@ -53,22 +54,34 @@ class Endings(OutcomeWriter):
         )
         if not await self._records.count(chosen):
             return 0
-        reopened = (await self._change_batch(batch_id, self._reopened)).facts
+        count, ahead = await self._reopen(batch_id, chosen)
+        if ahead:
+            count += (await self._reopen(batch_id, chosen, ahead=ahead))[0]
+        await self._change_batch(batch_id, _settled_down)
+        return count
+
+    async def _reopen(self, batch_id: UUID, chosen: models.Filter, *, ahead: int = 0) -> tuple[int, int]:
+        """How many records were reopened, and the highest round of those that are ahead of the batch (0: none is)."""
+        reopened = (await self._change_batch(batch_id, partial(self._reopened, ahead=ahead))).facts
+        ahead = 0
 
         def reopen(record: Record) -> Record | None:
-            if record.status is not RecordStatus.FAILED or record.round >= reopened.round:
+            nonlocal ahead
+            if record.status is not RecordStatus.FAILED:
+                return None
+            if record.round >= reopened.round:
+                ahead = max(ahead, record.round)
                 return None
             return moves.reopen(record, batch_round=reopened.round, write=self._write())
 
         count = 0
         async for page in self._records.pages(chosen):
             count += len(await self._move({id_of(row): row for row in page}, reopen))
-        await self._change_batch(batch_id, _settled_down)
-        return count
+        return count, ahead
 
-    def _reopened(self, stored: StoredBatch) -> StoredBatch:
+    def _reopened(self, stored: StoredBatch, *, ahead: int) -> StoredBatch:
         write = self._write()
-        facts = changed_at(stored.facts, write.now, round=stored.facts.round + 1)
+        facts = changed_at(stored.facts, write.now, round=moves.round_after(stored.facts.round, ahead))
         return replace(
             stored,
             facts=held_as(facts, hold.NOT_HELD, write),

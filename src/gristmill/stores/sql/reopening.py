@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from gristmill.domain.batch import BatchStatus
 from gristmill.domain.failures import PERMANENT_CATEGORIES, FailureCategory
-from gristmill.domain.moves import Write
+from gristmill.domain.moves import Write, round_after
 from gristmill.domain.record import QUEUED, RecordStatus
 from gristmill.domain.versions import Ending, Step
 from gristmill.stores.sql import batch_rows
@@ -32,13 +32,15 @@ def retry_failed(
     reopened = _take_from_figures(connection, batch_id, chosen)
     if reopened:
         _take_from_error_types(connection, batch_id, chosen)
-        _reopen(connection, chosen, batch_round=row.round + 1, write=write)
+        highest = connection.scalars(select(func.max(records.c.round)).where(chosen)).one()
+        following = round_after(row.round, highest)
+        _reopen(connection, chosen, batch_round=following, write=write)
         _renew_latest(connection, batch_id)
         batch_rows.change(
             connection,
             batch_id,
             now=write.now,
-            round=row.round + 1,
+            round=following,
             status=BatchStatus.PROCESSING.value,
             completed_at=None,
             cancel_requested=False,
