@@ -101,7 +101,19 @@ def version_of(content: str, pipeline: str) -> str:
 
 
 def chunk_id(document: UUID, version: str, index: int) -> UUID:
-    return _derive("chunk", str(document), version, str(index))
+    return chunk_ids(document, version)(index)
+
+
+def chunk_ids(document: UUID, version: str) -> Callable[[int], UUID]:
+    """What gives the ids of the chunks of one version: half the time for each."""
+    of_version = _begun("chunk", str(document), version)
+
+    def of_index(index: int) -> UUID:
+        hashed = of_version.copy()
+        hashed.update(_part(str(index)))
+        return UUID(bytes=_uuid5(hashed))
+
+    return of_index
 
 
 def vector_id(text: str, embedding: str) -> UUID:

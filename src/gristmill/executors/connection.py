@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from gristmill.executors import wire
 
-_READ_BYTES = 1 << 14
+_READ_BYTES = 1 << 16  # Most replies in one go.
 
 
 class ConnectionLostError(Exception):

@@ -125,7 +125,8 @@ def _version(task: Task, recipe: Recipe, extraction: Extraction, facts: dict[str
     passages = recipe.chunker.split(extraction)
     if not passages:
         raise ItemError(FailureCategory.EMPTY, f"{task.source} holds no text. Remove it, or give it content.")
-    chunks = tuple(_chunk(task, recipe, version, extraction.title, passage) for passage in passages)
+    chunk_id = identity.chunk_ids(task.document_id, version)
+    chunks = tuple(_chunk(recipe, chunk_id, extraction.title, passage) for passage in passages)
     metadata = _known(extraction) | facts | dict(task.metadata)
     return Prepared(
         DocumentVersion(
@@ -153,10 +154,10 @@ def _known(extraction: Extraction) -> dict[str, object]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _chunk(task: Task, recipe: Recipe, version: str, title: str | None, passage: Passage) -> Chunk:
+def _chunk(recipe: Recipe, chunk_id: Callable[[int], UUID], title: str | None, passage: Passage) -> Chunk:
     text = embedded_text(title, passage.heading, passage.text)
     return Chunk(
-        chunk_id=identity.chunk_id(task.document_id, version, passage.index),
+        chunk_id=chunk_id(passage.index),
         index=passage.index,
         text=passage.text,
         start=passage.start,
