@@ -186,6 +186,25 @@ def test_copy_says_what_was_copied(two, run):
     assert "Copied, read back and compared: 1 worker" in shown
 
 
+def test_copy_that_was_cut_short_is_told_of(two, run, monkeypatch):
+    asyncio.run(_fill(two["postgresql"].inner))
+    two["qdrant"].line.cut_after = 12
+    run("stores", "copy", "--from", "postgresql", "--to", "qdrant", code=4)
+    two["qdrant"].line.cut_after = None
+    two["qdrant"].line.cut = False
+    monkeypatch.setenv("QDRANT_ONLY_MODE", "true")
+    said = "the copy from postgresql has not ended"
+    assert run("stores", "status", "--json")["databases"][0]["half_copied"] == said
+    assert f"qdrant holds an unfinished copy: {said}." in run("stores", "status")
+    problems = {each["what"]: each["command"] for each in run("doctor", "--json", code=1)["problems"]}
+    what = "Database 'qdrant' holds an unfinished copy of another one."
+    assert problems[what] == "gristmill stores copy --from SOURCE --to qdrant"
+    monkeypatch.delenv("QDRANT_ONLY_MODE")
+    run("stores", "copy", "--from", "postgresql", "--to", "qdrant")
+    monkeypatch.setenv("QDRANT_ONLY_MODE", "true")
+    assert run("stores", "status", "--json")["databases"][0]["half_copied"] is None
+
+
 def test_one_database_alone(run, monkeypatch, tmp_path):
     for name in ("POSTGRESQL_URL", "QDRANT_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -46,6 +46,7 @@ def _store_json(store: "StoreStatus") -> dict[str, Any]:
         "oldest_owed_at": None if owes is None else owes.oldest,
         "set_aside_rows": None if owes is None else owes.set_aside,
         "set_aside": [_aside_json(each) for each in store.set_aside],
+        "half_copied": None if store.half_copied is None else store.half_copied.reason,
     }
 
 
@@ -75,6 +76,11 @@ def print_status(found: "StoresStatus") -> None:
         _print_acting(found.acting)
     for each in found.databases:
         _print_owed(each)
+        if each.half_copied is not None:
+            print_text(
+                f"{each.name} holds an unfinished copy: {safe(each.half_copied.reason)}. "
+                f"Go on with: gristmill stores copy --from SOURCE --to {each.name}"
+            )
 
 
 def _cells(store: "StoreStatus") -> Sequence[object]:

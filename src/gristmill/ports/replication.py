@@ -54,7 +54,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """Which database serves; a replicated row of its own (A1). Term 0 means that none was chosen yet."""
+    """Which database serves; a replicated row of its own (A1). Term 0 means that none was chosen yet.
+
+    A database that is copied to says so in its row of term 0, which is not replicated: it lacks rows until that ends.
+    """
 
     term: int = 0
     database: str = ""
@@ -62,6 +65,10 @@ class Acting:
     by: str = ""
     reason: str = ""
     missing: Missing | None = None
+
+    @property
+    def is_half_copied(self) -> bool:
+        return self.term == 0 and self.missing is not None
 
     def beats(self, other: "Acting") -> bool:
         """The higher term wins; of two of one term, written in a split, the same one everywhere."""
