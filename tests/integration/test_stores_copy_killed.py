@@ -131,6 +131,15 @@ def tables_of(home: Path) -> Mapping[str, int]:
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
 
 
+def waiting(home: Path) -> int:
+    """Chunks of versions that are not shown. What a kill leaves of them on Qdrant goes when they are."""
+    with sqlite3.connect(home / "gristmill.db") as connection:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM chunks JOIN documents ON documents.no = document_no WHERE version IS NOT live_version"
+        ).fetchone()
+    return int(count)
+
+
 @pytest.mark.parametrize(
     ("place", "moments"),
     [
@@ -157,7 +166,10 @@ def test_a_copy_that_is_killed_is_known_and_harmless_and_the_same_command_comple
         assert hit >= (5 if SOAK else 1)
         ran = shell.look("stores", "copy", "--from", "sqlite", "--to", target.kind)
         assert (ran["count"], ran["differences"]) == (0, [])
-        assert target.counts() == whole
+        there = target.counts()
+        assert there | {"chunks": 0} == whole | {"chunks": 0}
+        left_over = there["chunks"] - whole["chunks"]
+        assert 0 <= left_over <= (hit * waiting(home) if target.kind == "qdrant" else 0)
         asyncio.run(expect_the_same(home, target))
         assert shell.look("stores", "status")["databases"][0]["half_copied"] is None
 

@@ -1,10 +1,10 @@
 """What databases tell each other of a document: what it should show, what it shows, and whether it was deleted (V4, D1).
 
 Ordinals and stamps are hybrid logical ones, microseconds that only ever rise: ``max(now, seen + 1)``. The later
-staging, edit or deletion wins.
+staging, edit or deletion wins; a version that replaced another one brings its own metadata, whenever that one was edited.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -39,7 +39,11 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class DocumentFacts:
-    """``deleted`` is the stamp of the last deletion, 0 without one; what is not newer than it is gone."""
+    """``deleted`` is the stamp of the last deletion, 0 without one; what was neither staged nor edited after it is gone.
+
+    ``buried`` is the ordinal of the newest version that a deletion took away, 0 while one is live: an edit of an older
+    one that comes late brings nothing back.
+    """
 
     document_id: UUID
     collection: str
@@ -47,11 +51,18 @@ class DocumentFacts:
     wanted: Pointer | None = None
     live: Pointer | None = None
     deleted: int = 0
+    buried: int = 0
 
     @property
     def token(self) -> str:
         pointers = [pointer.write_id if pointer else "" for pointer in (self.wanted, self.live)]
-        return "|".join([*pointers, str(self.deleted)])
+        return "|".join([*pointers, str(self.deleted), *([str(self.buried)] if self.buried else [])])
+
+    @property
+    def outlived(self) -> Pointer | None:
+        """What is live because it was edited after a deletion on another side, where its chunks are gone."""
+        live = self.live
+        return live if live is not None and live.ordinal <= self.deleted else None
 
     @property
     def seen(self) -> int:
@@ -90,7 +101,7 @@ class DocumentFacts:
         assert self.wanted is not None
         created_at = self.live.created_at if self.live else now
         live = replace(self.wanted, write_id=write_id, created_at=created_at, shown_at=now)
-        return replace(self, live=live)
+        return replace(self, live=live, buried=0)
 
     def edit(
         self, metadata: Mapping[str, object], *, stamp: int, write_id: str, now: datetime
@@ -100,7 +111,8 @@ class DocumentFacts:
         return replace(self, live=live)
 
     def delete(self, *, stamp: int) -> "DocumentFacts":
-        return replace(self, wanted=None, live=None, deleted=stamp)
+        buried = max(self.buried, self.live.ordinal if self.live else 0)
+        return replace(self, wanted=None, live=None, deleted=stamp, buried=buried)
 
     def document(self) -> Document | None:
         """As readers see it; None if it shows nothing."""
@@ -125,14 +137,16 @@ class DocumentFacts:
 def join_documents(left: DocumentFacts, right: DocumentFacts) -> DocumentFacts:
     """The least row that holds what both know: commutative, associative, idempotent."""
     deleted = max(left.deleted, right.deleted)
-    return replace(
-        left,
-        wanted=_latest(left.wanted, right.wanted, deleted),
-        live=_latest(left.live, right.live, deleted),
-        deleted=deleted,
-    )
+    lives = [each.live for each in (left, right) if each.live is not None]
+    taken = (each.ordinal for each in lives if each.edited <= deleted)
+    buried = max(left.buried, right.buried, *taken)
+    live = _latest(each for each in lives if each.edited > deleted and each.ordinal >= buried)
+    staged = (each.wanted for each in (left, right) if each.wanted is not None)
+    wanted = _latest(each for each in staged if each.ordinal > deleted)
+    if wanted is None and live is not None:
+        wanted = replace(live, created_at=None, shown_at=None)
+    return replace(left, wanted=wanted, live=live, deleted=deleted, buried=0 if live else buried)
 
 
-def _latest(left: Pointer | None, right: Pointer | None, deleted: int) -> Pointer | None:
-    kept = [each for each in (left, right) if each is not None and each.ordinal > deleted]
-    return max(kept, key=lambda pointer: pointer.order, default=None)
+def _latest(pointers: Iterable[Pointer]) -> Pointer | None:
+    return max(pointers, key=lambda pointer: pointer.order, default=None)

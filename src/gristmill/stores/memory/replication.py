@@ -174,11 +174,21 @@ class MemoryReplication:
                 self._recount(self._tables.batches[body.batch_id])
             case DocumentFacts():
                 forget_versions(self._tables, body)
+                self._owe_outlived(body)
             case WorkerRow() if body.gone and self._holds(body):
                 self._tables.returned.add(body.worker.worker_id)
             case EndFact() if body.event.batch_id in self._tables.batches:
                 forget_told_ends(self._tables, self._tables.batches[body.event.batch_id])
                 self._recount(self._tables.batches[body.event.batch_id])
+
+    def _owe_outlived(self, facts: DocumentFacts) -> None:
+        """The other database has dropped the chunks, and takes those that were staged after the deletion."""
+        live = facts.outlived
+        if live is None:
+            return
+        row = self._tables.chunks[facts.document_id][live.version]
+        if row.ordinal <= facts.deleted:
+            self._tables.keep(replace(row, ordinal=live.edited, write_id=live.write_id))
 
     def _holds(self, row: WorkerRow) -> bool:
         worker_id = row.worker.worker_id

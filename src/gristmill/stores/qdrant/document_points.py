@@ -125,6 +125,7 @@ def document_point(stored: Stored) -> models.PointStruct:
         "staging": None if live is None else stored.staging,
         "switched_at": stored.switched_at,
         "deleted": facts.deleted,
+        "buried": facts.buried or None,
         "dead_at": facts.deleted if dead else None,
         **stored.marks,
         TOKEN: uuid4().hex,
@@ -141,6 +142,7 @@ def stored_of(payload: Payload) -> Stored:
         wanted=_pointer_of(get("wanted")),
         live=_pointer_of(get("live")),
         deleted=payload["deleted"],
+        buried=get("buried", 0),
     )
     return Stored(
         facts=facts,

@@ -124,7 +124,8 @@ class DocumentMerging(DocumentsWrite):
                 new = replace(new_version(body, marks), token=stored.token if stored else "")
                 changed[n] = new
                 fresh.append((body, new))
-                stamps[new.point_id] = document.facts.next_stamp(now) if document else now
+                # Left without a version by a crash, they go when the document comes that shows this one.
+                stamps[new.point_id] = document.facts.next_stamp(now) if document else body.ordinal
             else:
                 last = cast("ChunksRow", merged(stored.row(()), body))
                 new = replace(stored, ordinal=last.ordinal, write_id=last.write_id)
@@ -156,7 +157,7 @@ class DocumentMerging(DocumentsWrite):
     # -- documents -----------------------------------------------------------------------------------
 
     async def merge_documents(self, rows: Rows) -> Merges:
-        merges: Merges = {}
+        merges, held = Merges(), list[DocumentFacts]()
         facts = {n: cast("DocumentFacts", row.body) for n, row in rows.items()}
         collections = await self._collections_here(each.collection for each in facts.values())
         for n, each in facts.items():
@@ -174,6 +175,7 @@ class DocumentMerging(DocumentsWrite):
                 if before is not None and body.token == before.facts.token:
                     merges[n] = Merge(rows[n], Fate.HELD, body.token)
                     known.append(before)
+                    held.append(body)
                 else:
                     before = before or _nothing_of(body, collections[body.collection])
                     changes[n] = Change(before, body, before.marks)
@@ -185,7 +187,23 @@ class DocumentMerging(DocumentsWrite):
                     merges[n] = Merge(rows[n], Fate.WITHHELD, token, _INCOMPLETE)
                 elif change.document_id in shown.stored:
                     merges[n] = Merge(rows[n], Fate.HELD, change.facts.token)
+                    held.append(change.facts)
+        await self._owe_outlived(held)
         return merges
+
+    async def _owe_outlived(self, held: Iterable[DocumentFacts]) -> None:
+        """The other database has dropped their chunks, and takes those that were staged after the deletion."""
+        lives = {each.document_id: (each.deleted, each.outlived) for each in held if each.outlived}
+        swapped = not lives
+        while not swapped:
+            keys = [(key, live.version) for key, (_, live) in lives.items() if live]
+            changed = []
+            for (key, _), version in (await self._versions_of(keys)).items():
+                deleted, live = lives[key]
+                if live is not None and version.ordinal <= deleted:
+                    marks = self._numbers.marks()
+                    changed.append(replace(version, ordinal=live.edited, write_id=live.write_id, marks=marks))
+            swapped = len(await self._swap_versions(changed)) == len(changed)
 
 
 def _nothing_of(facts: DocumentFacts, collection: Payload) -> Stored:

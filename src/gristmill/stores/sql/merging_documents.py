@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from gristmill.stores.sql import (
     locks,
     mark_rows,
     merging_versions,
+    replica_row,
     text_index,
 )
 from gristmill.stores.sql.collection_rows import Change
@@ -92,6 +94,30 @@ def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
     )
     _store(connection, [fact for fact in changed.values() if isinstance(fact, DocumentFacts)])
     return merges
+
+
+def owe_outlived(connection: Connection, rows: Sequence[Row], *, now: datetime) -> None:
+    """The other database has dropped their chunks, and takes those that were staged after the deletion."""
+    places = {row.body.document_id.hex for row in rows if isinstance(row.body, DocumentFacts)}
+    found = fact_rows.find_all(connection, Kind.DOCUMENT, places).values() if places else ()
+    outlived = {
+        _place(facts, facts.outlived): facts
+        for facts in found
+        if isinstance(facts, DocumentFacts) and facts.outlived
+    }
+    staged = fact_rows.find_all(connection, Kind.CHUNKS, outlived) if outlived else {}
+    changes: list[tuple[str, Fact | None, Fact]] = []
+    for place, facts in outlived.items():
+        before, live = staged.get(place), facts.outlived
+        assert live is not None
+        if not isinstance(before, StagedFact) or before.ordinal <= facts.deleted:
+            changes.append((place, before, StagedFact(live.edited, live.write_id)))
+    if changes:
+        fact_rows.store_all(connection, Kind.CHUNKS, changes)
+        sequence = replica_row.draw(connection)
+        mark_rows.mark(
+            connection, Kind.CHUNKS, sorted(place for place, _, _ in changes), sequence=sequence, now=now
+        )
 
 
 def _place(facts: DocumentFacts, pointer: Pointer) -> str:

@@ -121,7 +121,7 @@ class SqlReplication:
                 journal.capture_left(connection, self._draw)
             if not found.paired:
                 merging.refresh(connection, rows, self._draw)
-            merges = merging.merge(connection, rows)
+            merges = merging.merge(connection, rows, now=self._clock.now())
             journal.forget_changed(connection)
             if rows:
                 replica_row.draw(connection)
