@@ -2,6 +2,8 @@
 
 import pytest
 
+from gristmill.insights.conflicts import conflicts
+from gristmill.insights.stores import Patience
 from tests.contract import documents_contract_steps as documents
 from tests.contract import replication_contract_steps as steps
 from tests.contract.failover_setups import QUIET
@@ -39,4 +41,8 @@ async def test_the_later_of_an_edit_and_a_deletion_wins_on_both(postgres, order,
             )
             texts = {"old one", "old two"} if later == "the edit" else set()
             assert await documents.near(side) == await documents.found(side, "old") == texts
+        (found,) = (await conflicts(database.databases, limit=9, patience=Patience())).lost
+        loser, winner = ("deletion", "edit") if later == "the edit" else ("edit", "deletion")
+        assert (found.conflict.lost, found.conflict.won) == (loser, winner)
+        assert found.database == (deletes if later == "the edit" else edits).name
         await database.close()

@@ -168,6 +168,19 @@ FAILOVER_DEFECTS = (
         " and each.ordinal >= buried",
         "",
     ),
+    _domain(
+        "a write on top of another one is a conflict",
+        "conflicts.py",
+        "(winner.write_id, *winner.seen, *after.taken)",
+        "(winner.write_id, *after.taken)",
+    ),
+    _domain(
+        "what the other database lost is not logged",
+        "conflicts.py",
+        "found = [_conflict(incoming, after, here=False, now=now)]",
+        "found = []",
+    ),
+    _domain("what is lost here is not logged", "conflicts.py", "    if owed:\n", "    if not owed:\n"),
     _memory(
         "chunks that went with an outlived deletion are not sent again",
         "if row.ordinal <= facts.deleted:",

@@ -7,7 +7,8 @@ from uuid import UUID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gristmill.domain.document_facts import DocumentFacts, Pointer, join_documents
+from gristmill.domain.conflicts import Conflict, conflicts
+from gristmill.domain.document_facts import SEEN, DocumentFacts, Pointer, join_documents
 from gristmill.domain.versions import WriteIds
 from tests.support import builders
 from tests.support.clocks import START
@@ -37,6 +38,7 @@ class Apart:
     ids: list[WriteIds] = field(default_factory=lambda: [WriteIds(name) for name in SIDES])
     sides: list[DocumentFacts] = field(default_factory=lambda: [shown_everywhere()] * len(SIDES))
     seen: dict[str, DocumentFacts] = field(default_factory=dict)
+    lost: list[Conflict] = field(default_factory=list)
 
     def play(self, history) -> "Apart":
         self.seen = {facts.token: facts for facts in self.sides}
@@ -59,13 +61,21 @@ class Apart:
             case "delete" if facts.wanted is not None or facts.live is not None:
                 return facts.delete(stamp=stamp)
             case "merge":
-                return join_documents(facts, self.sides[(where + 1) % len(SIDES)])
+                return self._merged(where, (where + 1) % len(SIDES))
         return facts
+
+    def _merged(self, where: int, source: int) -> DocumentFacts:
+        stored, incoming = self.sides[where], self.sides[source]
+        after = join_documents(stored, incoming)
+        self.lost += conflicts(stored, incoming, after, owed=True, now=START)
+        return after
 
     def together(self) -> DocumentFacts:
         """What all of them come to hold."""
-        one, two, three = self.sides
-        return join_documents(join_documents(one, two), three)
+        for where, source in ((0, 1), (0, 2), (1, 0), (2, 0)):
+            self.sides[where] = self._merged(where, source)
+        assert self.sides[0] == self.sides[1] == self.sides[2]
+        return self.sides[0]
 
     def ever_live(self) -> list[Pointer]:
         return [facts.live for facts in self.seen.values() if facts.live is not None]
@@ -104,3 +114,25 @@ def test_a_document_is_shown_if_its_newest_version_was_staged_or_edited_after_ev
         assert found.wanted is not None
         assert found.wanted.ordinal >= found.live.ordinal
         assert found.needs(found.live.version, found.live.ordinal)
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories)
+@example(BURIED)
+def test_what_is_lost_without_its_winner_having_seen_it_is_logged_and_nothing_else(history):
+    apart = Apart().play(history)
+    found = apart.together()
+    lives = apart.ever_live()
+    seen = {each for pointer in lives for each in pointer.seen}
+    taken = {each for facts in apart.seen.values() for each in facts.taken}
+    logged = {each.key for each in apart.lost}
+    for pointer in lives:
+        replaced = pointer.write_id in seen | taken
+        same = [
+            each for each in lives if (each.version, each.metadata) == (pointer.version, pointer.metadata)
+        ]
+        kept = pointer == found.live
+        assert kept or replaced or pointer.write_id in logged or len(same) > 1
+    alone = {where for where, deed, _ in history if deed != "merge"}
+    if len(alone) < 2 and len(lives) <= SEEN:
+        assert logged == set()

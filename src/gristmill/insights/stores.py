@@ -27,7 +27,7 @@ class State(StrEnum):
 class StoreStatus:
     """``owes`` is what it alone holds, for the other one; None for a database that is alone or does not answer.
 
-    ``clock_ahead_seconds``: its own clock less ours; None where it has none.
+    ``clock_ahead_seconds``: its own clock less ours; None where it has none. ``conflicts``: how many it keeps.
     """
 
     name: str
@@ -42,6 +42,7 @@ class StoreStatus:
     owes: Owed | None = None
     set_aside: Sequence[SetAside] = ()
     standing: Standing | None = None
+    conflicts: int = 0
 
     @property
     def half_copied(self) -> Acting | None:
@@ -132,6 +133,7 @@ class _Look:
             found,
             owes=await self._within(seconds, self._replication.count_owed()),
             set_aside=await self._within(seconds, self._replication.list_set_aside(limit=SET_ASIDE_SHOWN)),
+            conflicts=(await self._within(seconds, self._replication.conflicts(limit=1))).count,
         )
 
     @property

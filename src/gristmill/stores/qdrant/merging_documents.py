@@ -4,21 +4,22 @@ Each is one compare-and-set after what it rests on: the chunks of a version befo
 vectors before the document's point. What was written for one that was changed meanwhile is given up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 from uuid import UUID
 
+from gristmill.domain.conflicts import Conflict, conflicts
 from gristmill.domain.document import Collection
 from gristmill.domain.document_facts import DocumentFacts
 from gristmill.ports.errors import CollectionConflictError
 from gristmill.ports.replication import Fate, Merge
 from gristmill.ports.rows import ChunksRow, Kind, Row, VectorRow, merged, row_of
-from gristmill.stores.qdrant import document_points, schema, vector_points
+from gristmill.stores.qdrant import conflict_points, document_points, schema, vector_points
 from gristmill.stores.qdrant.document_points import Stored, collection_id, collection_of, unstored
 from gristmill.stores.qdrant.documents_show import Change
 from gristmill.stores.qdrant.documents_write import DocumentsWrite
-from gristmill.stores.qdrant.marks import marks_of
+from gristmill.stores.qdrant.marks import OWED, marks_of
 from gristmill.stores.qdrant.merging_batches import Merges, Rows, first_of_each
 from gristmill.stores.qdrant.points import TOKEN, Payload
 from gristmill.stores.qdrant.values import instant
@@ -179,6 +180,9 @@ class DocumentMerging(DocumentsWrite):
                 else:
                     before = before or _nothing_of(body, collections[body.collection])
                     changes[n] = Change(before, body, before.marks)
+            await conflict_points.log(
+                self._state, self._lost(stored, {facts[n].document_id: facts[n] for n in left})
+            )
             await self._forget_versions(known)  # A merge of the same row may have ended before it did.
             shown = await self._show(changes.values())
             for n, change in changes.items():
@@ -190,6 +194,16 @@ class DocumentMerging(DocumentsWrite):
                     held.append(change.facts)
         await self._owe_outlived(held)
         return merges
+
+    def _lost(
+        self, stored: Mapping[UUID, Stored], incoming: Mapping[UUID, DocumentFacts]
+    ) -> Iterator[Conflict]:
+        """Logged before it is lost; if another write comes between, it may not be lost after all."""
+        now = self._clock.now()
+        for document_id, before in stored.items():
+            facts = incoming[document_id]
+            after = cast("DocumentFacts", merged(before.facts, facts))
+            yield from conflicts(before.facts, facts, after, owed=OWED in before.marks, now=now)
 
     async def _owe_outlived(self, held: Iterable[DocumentFacts]) -> None:
         """The other database has dropped their chunks, and takes those that were staged after the deletion."""

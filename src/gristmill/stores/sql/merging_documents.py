@@ -8,12 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from gristmill.domain.conflicts import Conflict, conflicts
 from gristmill.domain.document_facts import DocumentFacts, Pointer
 from gristmill.ports.replication import Fate, Merge
 from gristmill.ports.rows import Kind, Row, merged, row_of
 from gristmill.stores.sql import (
     bodies,
     collection_rows,
+    conflict_rows,
     documents_publish,
     fact_rows,
     locks,
@@ -68,13 +70,15 @@ def hold(connection: Connection, document_ids: Sequence[UUID]) -> None:
         documents_publish.by_id(connection, document_ids)
 
 
-def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
+def merge(connection: Connection, rows: Sequence[Row], *, now: datetime) -> list[Merge]:
     given = [cast("DocumentFacts", row.body) for row in rows]
     stored = fact_rows.find_all(connection, Kind.DOCUMENT, [facts.document_id.hex for facts in given])
     known = set(collection_rows.names(connection))
     complete = _complete(connection, given)
     there: dict[str, Fact] = dict(stored)
+    owed = mark_rows.marked(connection, Kind.DOCUMENT, stored) if stored else set()
     merges: list[Merge] = []
+    lost: list[Conflict] = []
     for row, facts in zip(rows, given, strict=True):
         place = facts.document_id.hex
         before = there.get(place)
@@ -87,7 +91,10 @@ def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
             merges.append(Merge(row, Fate.WITHHELD, token, "its chunks and vectors are not here yet"))
         else:
             there[place] = after
+            if isinstance(before, DocumentFacts):
+                lost += conflicts(before, facts, after, owed=place in owed, now=now)
             merges.append(Merge(row, Fate.HELD, row_of(after).token))
+    conflict_rows.log(connection, lost)
     changed = {place: fact for place, fact in there.items() if fact != stored.get(place)}
     fact_rows.store_all(
         connection, Kind.DOCUMENT, [(place, stored.get(place), fact) for place, fact in changed.items()]
