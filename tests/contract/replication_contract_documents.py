@@ -186,10 +186,15 @@ class DocumentFactsContract:
         for side in (database, other):
             assert await documents.near(side) == {"new one"}
 
+    @pytest.mark.parametrize("edited", ["here", "there"])
     @pytest.mark.parametrize("first", ["the deletion", "the edit"])
-    async def test_edit_later_than_the_deletion_on_the_other_side_wins(self, database, other, clock, first):
+    async def test_edit_later_than_the_deletion_on_the_other_side_wins(
+        self, database, other, clock, first, edited
+    ):
         """V4. The chunks that went with the deletion come back."""
         await both(database, other, OLD)
+        if edited == "here":
+            database, other = other, database
         clock.advance(1)
         await database.documents.delete_documents([OLD.document_id])
         clock.advance(1)
