@@ -25,6 +25,7 @@ pytest.register_assert_rewrite(
     "tests.contract.documents_contract_steps",
     "tests.contract.documents_contract_vectors",
     "tests.contract.replication_contract_batches",
+    "tests.contract.replication_contract_conflicts",
     "tests.contract.replication_contract_documents",
     "tests.contract.replication_contract_losses",
     "tests.contract.replication_contract_marks",

@@ -5,6 +5,7 @@ the one under test, and any other.
 """
 
 from tests.contract.replication_contract_batches import BatchFactsContract, RecordsContract, WorkersContract
+from tests.contract.replication_contract_conflicts import ConflictsContract
 from tests.contract.replication_contract_documents import DocumentFactsContract
 from tests.contract.replication_contract_losses import LossesContract
 from tests.contract.replication_contract_marks import ActingContract, IdentityContract, MarksContract
@@ -12,6 +13,7 @@ from tests.contract.replication_contract_rows import RowsContract
 
 
 class ReplicationContract(
+    ConflictsContract,
     MarksContract,
     IdentityContract,
     ActingContract,

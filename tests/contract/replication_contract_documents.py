@@ -186,6 +186,68 @@ class DocumentFactsContract:
         for side in (database, other):
             assert await documents.near(side) == {"new one"}
 
+    @pytest.mark.parametrize("edited", ["here", "there"])
+    @pytest.mark.parametrize("first", ["the deletion", "the edit"])
+    async def test_edit_later_than_the_deletion_on_the_other_side_wins(
+        self, database, other, clock, first, edited
+    ):
+        """V4. The chunks that went with the deletion come back."""
+        await both(database, other, OLD)
+        if edited == "here":
+            database, other = other, database
+        clock.advance(1)
+        await database.documents.delete_documents([OLD.document_id])
+        clock.advance(1)
+        await other.documents.update_metadata({OLD.document_id: {"v": "late"}})
+        await steps.take_across(*((database, other) if first == "the deletion" else (other, database)))
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.near(side) == await documents.found(side, "old") == {"old one", "old two"}
+            assert await documents.near(side, filters={"v": ["late"]}) == {"old one", "old two"}
+            assert await documents.counts(side) == {"papers": (1, 2)}
+        await same_rows(database, other)
+        clock.advance(1)
+        await database.documents.update_metadata({OLD.document_id: {"v": "on"}})
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert len(await documents.near(side, filters={"v": ["on"]})) == 2
+        await steps.show(other, NEW)
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.near(side) == {"new one"}
+        clock.advance(1)
+        await database.documents.delete_documents([OLD.document_id])
+        await steps.exchange(database, other)
+        await same_rows(database, other)
+        for side in (database, other):
+            assert await documents.counts(side) == {"papers": (0, 0)}
+
+    async def test_deletion_later_than_the_edit_on_the_other_side_wins(self, database, other, clock):
+        await both(database, other, OLD)
+        clock.advance(1)
+        await other.documents.update_metadata({OLD.document_id: {"v": "early"}})
+        clock.advance(1)
+        await database.documents.delete_documents([OLD.document_id])
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.counts(side) == {"papers": (0, 0)}
+        await same_rows(database, other)
+
+    async def test_edit_of_a_version_that_was_replaced_and_deleted_brings_nothing_back(
+        self, database, other, clock
+    ):
+        await both(database, other, OLD)
+        clock.advance(1)
+        await steps.show(database, NEW)
+        clock.advance(1)
+        await database.documents.delete_documents([OLD.document_id])
+        clock.advance(1)
+        await other.documents.update_metadata({OLD.document_id: {"v": "late"}})
+        await steps.exchange(database, other)
+        for side in (database, other):
+            assert await documents.counts(side) == {"papers": (0, 0)}
+        await same_rows(database, other)
+
     async def test_later_edit_wins_and_a_new_version_brings_its_own_metadata(self, database, other, clock):
         await both(database, other, OLD)
         clock.advance(1)
@@ -235,6 +297,19 @@ class DocumentFactsContract:
         await steps.exchange(database, other)
         clock.advance(days=2)
         assert await database.replication.purge(timedelta(hours=24)) == 1
+
+
+async def same_rows(database, other) -> None:
+    """But for tombstones and what goes with them, all rows are the same."""
+    rows, there = [
+        {
+            row.key: row.token
+            for row in await steps.everything(each)
+            if row.kind in {Kind.CHUNKS, Kind.DOCUMENT}
+        }
+        for each in (database, other)
+    ]
+    assert rows == there
 
 
 async def _vectors(database):

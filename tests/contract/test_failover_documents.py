@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gristmill.ports.documents import Published
 from gristmill.stores.failover import FailoverDatabase
 from tests.contract.documents_contract import DocumentsContract
 from tests.contract.failover_setups import SETUPS, failover
@@ -12,6 +13,7 @@ from tests.support.clocks import ManualClock
 
 class _FailoverDocuments(DocumentsContract):
     order: tuple[str, str]
+    unknown = Published.INCOMPLETE
 
     @pytest.fixture
     def clock(self) -> ManualClock:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gristmill.ports.documents import Published
 from gristmill.stores.failover import FailoverDatabase
 from gristmill.stores.memory import MemoryDatabase
 from tests.contract.failover_setups import QUIET, Batches, Documents
@@ -36,3 +37,4 @@ class TestFailoverSqliteBatches(_FailoverSqlite, Batches):
 
 class TestFailoverSqliteDocuments(_FailoverSqlite, Documents):
     sqlite_first = False
+    unknown = Published.INCOMPLETE

@@ -13,6 +13,7 @@ from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.rows import Kind
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.stores.memory.tables import Tables
+from tests.contract import documents_contract_steps as documents
 from tests.contract import replication_contract_steps as steps
 from tests.support.lines import LinedDatabase
 
@@ -26,6 +27,7 @@ def two(monkeypatch, tmp_path):
     monkeypatch.setenv("QDRANT_URL", "http://:s3cret@localhost:6333")
     monkeypatch.setenv("GRISTMILL_HOME", str(tmp_path))
     monkeypatch.setenv("GRISTMILL_EMBEDDER", "wordllama")
+    monkeypatch.setenv("GRISTMILL_FAILOVER_PROBE_SECONDS", "0.5")
     clock = SystemClock()
     made = {name: LinedDatabase(MemoryDatabase(clock, name=name)) for name in ("postgresql", "qdrant")}
     kinds = {name: lambda _needs, database=database: database for name, database in made.items()}
@@ -184,6 +186,61 @@ def test_copy_says_what_was_copied(two, run):
     assert (found["count"], found["rows"]["record"], found["rows"]["vector"]) == (0, 2, 2)
     shown = run("stores", "copy", "--from", "postgresql", "--to", "qdrant")
     assert "Copied, read back and compared: 1 worker" in shown
+
+
+async def _edited_apart(two):
+    one, other = (each.inner for each in two.values())
+    await documents.open_papers(one)
+    await steps.show(one, steps.OLD)
+    await steps.pair(one, other)
+    await steps.exchange(one, other)
+    for side, metadata in ((one, {"by": "Ann\x1b[31m"}), (other, {"by": "Bob"})):
+        await side.documents.update_metadata({steps.OLD.document_id: metadata})
+    await steps.exchange(one, other)
+
+
+def test_conflicts_lists_what_lost_and_where(two, run):
+    assert "Nothing that was written to a document was lost" in run("stores", "conflicts")
+    assert "conflicts" not in run("stores", "status")
+    asyncio.run(_edited_apart(two))
+    found = run("stores", "conflicts", "--json")
+    (lost,) = found["conflicts"]
+    assert (lost["source"], lost["database"], lost["lost"], lost["won"]) == (
+        "file:///a",
+        "postgresql",
+        "edit",
+        "edit",
+    )
+    assert lost["metadata"] == {"by": "Ann\x1b[31m"}
+    assert (sum(found["kept"].values()), found["problems"]) == (1, {})
+    shown = run("stores", "conflicts")
+    assert "file:///a (papers): the edit of " in shown
+    assert " in postgresql lost to the edit of " in shown
+    assert "\x1b" not in shown
+    assert "gristmill stores conflicts" in run("stores", "status")
+    two["postgresql"].line.cut = True
+    assert "postgresql is down: the line is cut" in run("stores", "conflicts")
+    two["qdrant"].line.hangs = True
+    assert len(run("stores", "conflicts", "--json", code=4)["problems"]) == 2
+
+
+def test_copy_that_was_cut_short_is_told_of(two, run, monkeypatch):
+    asyncio.run(_fill(two["postgresql"].inner))
+    two["qdrant"].line.cut_after = 12
+    run("stores", "copy", "--from", "postgresql", "--to", "qdrant", code=4)
+    two["qdrant"].line.cut_after = None
+    two["qdrant"].line.cut = False
+    monkeypatch.setenv("QDRANT_ONLY_MODE", "true")
+    said = "the copy from postgresql has not ended"
+    assert run("stores", "status", "--json")["databases"][0]["half_copied"] == said
+    assert f"qdrant holds an unfinished copy: {said}." in run("stores", "status")
+    problems = {each["what"]: each["command"] for each in run("doctor", "--json", code=1)["problems"]}
+    what = "Database 'qdrant' holds an unfinished copy of another one."
+    assert problems[what] == "gristmill stores copy --from SOURCE --to qdrant"
+    monkeypatch.delenv("QDRANT_ONLY_MODE")
+    run("stores", "copy", "--from", "postgresql", "--to", "qdrant")
+    monkeypatch.setenv("QDRANT_ONLY_MODE", "true")
+    assert run("stores", "status", "--json")["databases"][0]["half_copied"] is None
 
 
 def test_one_database_alone(run, monkeypatch, tmp_path):

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from gristmill.commands.copying import copy
 from gristmill.ports.database import Health
-from gristmill.ports.errors import AllStoresUnavailableError, ConfigurationError
+from gristmill.ports.errors import AllStoresUnavailableError, ConfigurationError, StoreUnavailableError
 from gristmill.stores.failover import FailoverDatabase, FailoverOptions
 from gristmill.stores.memory import MemoryDatabase
 from tests.contract import batches_contract_steps as batches
@@ -148,4 +149,42 @@ async def test_two_cycles_of_one_process_never_run_at_once(clock):
     half = len(sides[1].line.calls) // 2
     assert half == alone
     assert sides[1].line.calls[:half] == sides[1].line.calls[half:]
+    await database.close()
+
+
+async def half_copied(database, clock):
+    whole = MemoryDatabase(clock, name="whole")
+    await batches.submit(whole, "a", "b")
+    lined_database = LinedDatabase(database)
+    lined_database.line.cut_after = 8
+    with pytest.raises(StoreUnavailableError):
+        await copy(whole, lined_database, clock=clock, on_rows=lambda _kind, _rows: None)
+    assert (await database.replication.standing()).acting.is_half_copied
+    return whole
+
+
+async def test_of_a_half_copied_database_and_a_whole_one_the_whole_one_serves_first(clock):
+    one, two = lined(clock)
+    whole = await half_copied(one.inner, clock)
+    await copy(whole, two, clock=clock, on_rows=lambda _kind, _rows: None)
+    database = FailoverDatabase(one, two, clock=clock, options=QUICK)
+    await database.open()
+    acting = database.status().acting
+    assert (acting.term, acting.database, acting.missing) == (1, "two", None)
+    assert await database.reconcile()
+    assert (await one.replication.standing()).acting == acting
+    await database.close()
+
+
+async def test_a_half_copied_database_that_must_serve_alone_goes_on_saying_that_it_lacks_rows(clock):
+    one, two = lined(clock)
+    await half_copied(one.inner, clock)
+    two.line.cut = True
+    database = FailoverDatabase(one, two, clock=clock, options=QUICK)
+    await database.open()
+    acting = database.status().acting
+    assert (acting.term, acting.database, acting.missing.rows) == (1, "one", None)
+    two.line.cut = False
+    assert await database.reconcile()
+    assert database.status().acting.missing is None
     await database.close()

@@ -269,6 +269,36 @@ async def test_version_two_is_live_before_the_vectors_of_version_one(two):
     assert await documents.near(process) == {"new"}
 
 
+async def test_a_new_document_staged_only_in_a_database_that_dies_is_tried_again_and_shown(two):
+    process = await two.process()
+    await documents.open_papers(process)
+    new, gone = builders.version("file:///new", ["new"]), builders.version("file:///gone", ["gone"])
+    process.lines["two"].cut = True
+    wanted = dict(
+        zip(
+            (new.document_id, gone.document_id),
+            await process.documents.stage_versions([new, gone]),
+            strict=True,
+        )
+    )
+    await process.documents.put_vectors(builders.EMBEDDING, builders.vectors_of(new, gone))
+    await process.documents.delete_documents([gone.document_id])
+    process.lines["one"].cut, process.lines["two"].cut = True, False
+    await process._pair.sides[1].revive()
+    published = await process.documents.publish(wanted)
+    assert set(published.values()) == {Published.INCOMPLETE}  # As what is missing comes with a new try.
+    await documents.show(process, new)
+    assert await documents.near(process) == {"new"}
+    process.lines["one"].cut = False
+    assert await process.reconcile()
+    assert await process.documents.publish(wanted) == {
+        new.document_id: Published.LIVE,
+        gone.document_id: Published.SUPERSEDED,
+    }
+    assert await documents.near(process) == {"new"}
+    two.assert_equal()
+
+
 async def test_the_same_text_in_two_documents_is_one_vector_on_both(two):
     process = await two.process()
     await documents.open_papers(process)

@@ -12,6 +12,7 @@ from gristmill.commands.copying import CopyRefusedError, copy
 from gristmill.engine.comparing import same_content
 from gristmill.insights.verifying import verify
 from gristmill.ports.errors import StoreUnavailableError
+from gristmill.ports.replication import Acting
 from gristmill.ports.rows import Kind, VectorRow
 from gristmill.stores.memory import MemoryDatabase
 from tests.contract import batches_contract_steps as batches
@@ -77,7 +78,13 @@ async def test_a_copy_that_was_cut_short_goes_on(source, target, clock, monkeypa
         await copied(source, lined, clock)
     held = await steps.everything(target)
     assert 0 < len(held) < len(await steps.everything(source))
+    half = (await target.replication.standing()).acting
+    assert (half.is_half_copied, half.reason) == (True, "the copy from source has not ended")
+    with pytest.raises(CopyRefusedError, match=r"The source \(target\) holds an unfinished copy itself"):
+        await copied(target, MemoryDatabase(clock, name="third"), clock)
     assert (await copied(source, target, clock)).count == 0
+    whole = (await target.replication.standing()).acting
+    assert (whole.is_half_copied, whole.reason) == (False, "copied from source")
     assert (await copied(source, target, clock)).count == 0
     assert (await verify(source, target, look_again=(0.0,))).count == 0
 
@@ -124,6 +131,13 @@ async def test_what_comes_out_otherwise_is_named(source, clock):
     result = await copied(source, Rounding(clock, "target"), clock)
     assert (result.count, result.rows[Kind.VECTOR]) == (2, 0)
     assert [each.what for each in result.differences] == ["it differs there"] * 2
+
+
+async def test_what_was_one_of_two_goes_on_saying_who_serves(source, target, clock):
+    acting = Acting(3, "target", clock.now(), "this", "the first start")
+    await target.replication.set_acting(acting)
+    assert (await copied(source, target, clock)).count == 0
+    assert (await target.replication.standing()).acting == acting
 
 
 async def test_what_the_target_refuses_is_named_and_the_rest_arrives(source, target, clock):

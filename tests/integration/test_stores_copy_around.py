@@ -18,7 +18,6 @@ import pytest
 
 from gristmill.commands.copying import copy
 from gristmill.domain.document import Hit
-from gristmill.engine.comparing import all_rows, same_content
 from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.documents import Legs
 from gristmill.ports.rows import Kind
@@ -26,7 +25,7 @@ from tests.contract import batches_contract_steps as batches
 from tests.contract import documents_contract_steps as documents
 from tests.support import builders
 from tests.support.clocks import ManualClock
-from tests.support.databases import new_sqlite
+from tests.support.databases import new_sqlite, the_same_rows
 from tests.support.installation import Installation, Size
 from tests.support.postgres_databases import PostgresHost
 from tests.support.qdrant_databases import new_qdrant
@@ -92,23 +91,6 @@ async def test_an_installation_that_went_around_is_the_same_to_the_bit(
     record_property("figures", table(legs, chunks))
     assert chunks >= CHUNKS
     assert sum(took for _, took in legs) < WITHIN_SECONDS
-
-
-async def the_same_rows(one: ReplicatedDatabase, other: ReplicatedDatabase) -> None:
-    """Row by row as the replication port shows them."""
-    here = there = 0
-    async for rows in all_rows(one):
-        found = await other.replication.find(rows)
-        different = [
-            row.key
-            for row, held in zip(rows, found, strict=True)
-            if held is None or not same_content(row, held)
-        ]
-        assert different == []
-        here += len(rows)
-    async for rows in all_rows(other):
-        there += len(rows)
-    assert here == there
 
 
 def the_same_tables(one: Path, other: Path) -> int:

@@ -138,7 +138,12 @@ FAILOVER_DEFECTS = (
         "return self.anew, self.total,",
         "return 0, self.total,",
     ),
-    _domain("the older ordinal wins", "document_facts.py", "return max(kept, key=", "return min(kept, key="),
+    _domain(
+        "the older ordinal wins",
+        "document_facts.py",
+        "return max(pointers, key=",
+        "return min(pointers, key=",
+    ),
     _domain(
         "a told end is told again after a merge",
         "facts.py",
@@ -148,8 +153,38 @@ FAILOVER_DEFECTS = (
     _domain(
         "deletion does not reach pointers",
         "document_facts.py",
-        "each is not None and each.ordinal > deleted",
-        "each is not None",
+        "for each in lives if each.edited > deleted and",
+        "for each in lives if",
+    ),
+    _domain(
+        "an edit later than the deletion is lost",
+        "document_facts.py",
+        "for each in lives if each.edited > deleted and",
+        "for each in lives if each.ordinal > deleted and",
+    ),
+    _domain(
+        "a late edit of a version that was replaced and deleted brings it back",
+        "document_facts.py",
+        " and each.ordinal >= buried",
+        "",
+    ),
+    _domain(
+        "a write on top of another one is a conflict",
+        "conflicts.py",
+        "(winner.write_id, *winner.seen, *after.taken)",
+        "(winner.write_id, *after.taken)",
+    ),
+    _domain(
+        "what the other database lost is not logged",
+        "conflicts.py",
+        "found = [_conflict(incoming, after, here=False, now=now)]",
+        "found = []",
+    ),
+    _domain("what is lost here is not logged", "conflicts.py", "    if owed:\n", "    if not owed:\n"),
+    _memory(
+        "chunks that went with an outlived deletion are not sent again",
+        "if row.ordinal <= facts.deleted:",
+        "if False:",
     ),
     _memory(
         "marks cleared whatever the row is now", " and mark.row.token == row.token else None", " else None"

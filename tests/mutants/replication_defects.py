@@ -24,6 +24,14 @@ REPLICATION_DEFECTS = (
         "if len(others) > missing_records(batch, batch_rows.counters_of(row).total):",
         "if others:",
     ),
+    _sql(
+        "chunks that went with an outlived deletion are not sent again by SQL",
+        "merging_documents.py",
+        "before.ordinal <= facts.deleted",
+        "before.ordinal <= 0",
+    ),
+    _sql("the log of conflicts is owed", "triggers.py", " WHERE kind <> {CONFLICT:d}", ""),
+    _sql("what SQL lost is not logged", "merging_documents.py", "owed=place in owed", "owed=False"),
     _sql("merges mark what they brought", "replication.py", "journal.forget_changed(connection)", "pass"),
     _sql(
         "a record ahead of its batch is reopened below itself",

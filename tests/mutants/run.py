@@ -25,6 +25,7 @@ SUITES = {
         "tests/integration/test_failover_promises.py",
         "tests/integration/test_failover_returns.py",
         "tests/unit/test_merging.py",
+        "tests/unit/test_document_joins.py",
     ],
     "two databases": [
         "tests/integration/test_failover_opening.py",

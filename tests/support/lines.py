@@ -43,7 +43,7 @@ class Line:
 
 
 READS = {
-    "check", "standing", "owed", "count_owed", "list_set_aside", "rows", "find", "open", "close", "tidy", "get_batch", "list_batches",
+    "check", "standing", "owed", "count_owed", "list_set_aside", "conflicts", "rows", "find", "open", "close", "tidy", "get_batch", "list_batches",
     "list_workers", "next_due", "pending_events", "batch_status_view", "get_processing_progress",
     "get_processing_results", "get_error_groups", "get_processing_statistics", "list_collections", "missing_vectors",
     "find_documents", "list_documents", "list_chunks", "search", "count_stale",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gristmill.commands.copying import Copied
     from gristmill.commands.stores import Reconciled
     from gristmill.databases import Apart, Needs
+    from gristmill.insights.conflicts import Listed
     from gristmill.insights.stores import StoresStatus
     from gristmill.insights.verifying import Verification
     from gristmill.ports.database import Database, ReplicatedDatabase
@@ -103,6 +104,38 @@ def verify(
     else:
         stores_output.print_verification(found)
     return ExitCode.FAILED if found.count else ExitCode.OK
+
+
+@app.command()
+def conflicts(
+    context: typer.Context,
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000, metavar="N", help="Show no more than so many.")
+    ] = 20,
+    as_json: arguments.Json = False,
+) -> int:
+    """List writes to documents that lost to later ones of the other database, newest first.
+
+    Two processes that each see only one database may both edit, ingest or delete a document; the later write stays.
+    """
+    needs = _needs(context)
+    from gristmill import databases
+    from gristmill.cli import loop
+    from gristmill.insights import conflicts as insights
+    from gristmill.insights.stores import Patience
+
+    patience = Patience(probe=needs.settings.failover_probe_seconds)
+
+    async def look(apart: "Apart[Database]") -> "Listed":
+        return await insights.conflicts(apart.databases, limit=limit, patience=patience)
+
+    found = loop.run(databases.each(needs), look)
+    if as_json:
+        output.print_json(stores_output.conflicts_json(found))
+    else:
+        stores_output.print_conflicts(found)
+    return ExitCode.OK if found.kept else ExitCode.TRY_AGAIN
 
 
 @app.command()

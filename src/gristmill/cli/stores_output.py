@@ -1,5 +1,6 @@
 """What ``gristmill stores ...`` prints."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from gristmill.commands.copying import Copied
     from gristmill.commands.stores import Reconciled
     from gristmill.engine.comparing import Difference
+    from gristmill.insights.conflicts import Listed, Lost
     from gristmill.insights.stores import StoresStatus, StoreStatus
     from gristmill.insights.verifying import Verification
     from gristmill.ports.replication import Acting, SetAside
@@ -46,6 +48,8 @@ def _store_json(store: "StoreStatus") -> dict[str, Any]:
         "oldest_owed_at": None if owes is None else owes.oldest,
         "set_aside_rows": None if owes is None else owes.set_aside,
         "set_aside": [_aside_json(each) for each in store.set_aside],
+        "conflicts": store.conflicts,
+        "half_copied": None if store.half_copied is None else store.half_copied.reason,
     }
 
 
@@ -73,8 +77,15 @@ def print_status(found: "StoresStatus") -> None:
     output.print_table(_HEADINGS, [_cells(each) for each in found.databases])
     if found.acting.term:
         _print_acting(found.acting)
+    if any(each.conflicts for each in found.databases):
+        print_text("Writes to documents lost to later ones of the other database: gristmill stores conflicts")
     for each in found.databases:
         _print_owed(each)
+        if each.half_copied is not None:
+            print_text(
+                f"{each.name} holds an unfinished copy: {safe(each.half_copied.reason)}. "
+                f"Go on with: gristmill stores copy --from SOURCE --to {each.name}"
+            )
 
 
 def _cells(store: "StoreStatus") -> Sequence[object]:
@@ -203,6 +214,49 @@ def _by_kind(counts: "Mapping[Kind, int]") -> dict[str, int]:
 
 def _listed(counts: "Mapping[Kind, int]") -> str:
     return ", ".join(f"{count:,} {name}" for name, count in _by_kind(counts).items() if count) or "nothing"
+
+
+def conflicts_json(found: "Listed") -> dict[str, Any]:
+    return {
+        "conflicts": [_lost_json(each) for each in found.lost],
+        "kept": found.kept,
+        "problems": found.problems,
+    }
+
+
+def _lost_json(each: "Lost") -> dict[str, Any]:
+    conflict = each.conflict
+    return {
+        "found_at": conflict.found_at,
+        "document_id": conflict.document_id,
+        "collection": conflict.collection,
+        "source": conflict.source,
+        "database": each.database,
+        "lost": conflict.lost,
+        "lost_at": conflict.lost_at,
+        "by": conflict.by,
+        "won": conflict.won,
+        "won_at": conflict.won_at,
+        "won_by": conflict.won_by,
+        "version": conflict.version,
+        "title": conflict.title,
+        "metadata": conflict.metadata,
+    }
+
+
+def print_conflicts(found: "Listed") -> None:
+    for each in found.lost:
+        conflict = each.conflict
+        print_text(
+            f"{safe(conflict.source)} ({safe(conflict.collection)}): the {conflict.lost} of "
+            f"{output.when(conflict.lost_at)} in {safe(each.database)} lost to the {conflict.won} of {output.when(conflict.won_at)}"
+        )
+        if conflict.metadata is not None:
+            print_text(f"  metadata  {safe(json.dumps(conflict.metadata, ensure_ascii=False))}")
+    for name, problem in found.problems.items():
+        print_text(f"{name} is down: {safe(problem)}")
+    if not found.lost:
+        print_text("Nothing that was written to a document was lost to a later write.")
 
 
 class CopyProgress:

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from gristmill.engine.comparing import Difference, all_rows, name_of, same_content
 from gristmill.engine.liveness import seems_gone
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.errors import ConfigurationError
-from gristmill.ports.replication import Fate, Identity, Merge
+from gristmill.ports.replication import Acting, Fate, Identity, Merge, Missing
 from gristmill.ports.rows import Kind, Row, is_tombstone
 
 SHOWN = 100
@@ -44,22 +44,46 @@ async def copy(
 ) -> Copied:
     """Bring every row of ``source`` to ``target``, which is empty or was cut short in the same copy.
 
-    The source is only read. Repeatable: what is there already is merged, which changes nothing. ``on_rows`` hears of
-    every page. Raises CopyRefusedError before anything is written, StoreUnavailableError at any time.
+    The source is only read. Repeatable: what is there already is merged, which changes nothing. Until it ends well the
+    target says of itself that it is half copied. ``on_rows`` hears of every page. Raises CopyRefusedError before
+    anything is written, StoreUnavailableError at any time.
     """
     await _expect_nobody_at_work((source, target), now=clock.now())
-    origin = (await source.replication.standing()).identity
+    origin = await _origin(source)
     held = (await target.replication.standing()).identity
     if origin.incarnation == held.incarnation:
         raise CopyRefusedError("Both addresses are of the same database. Give another one as --to.")
     await _expect_nothing_else(source, target)
+    now = clock.now()
+    begun = f"the copy from {source.name} has not ended"
+    await _say(target, begun, now=now, missing=Missing(None, now))
     copied = Copied()
     async for rows in all_rows(source):
         await _bring(rows, target, copied, source=origin, expects=held)
         on_rows(rows[-1].kind, sum(copied.rows.values()))
     await _count(source, target, copied)
     await target.tidy()
+    if not copied.count:
+        await _say(target, f"copied from {source.name}", now=clock.now(), missing=None)
     return copied
+
+
+async def _origin(source: ReplicatedDatabase) -> Identity:
+    standing = await source.replication.standing()
+    if standing.acting.is_half_copied:
+        raise CopyRefusedError(
+            f"The source ({source.name}) holds an unfinished copy itself: {standing.acting.reason}. Finish that one first."
+        )
+    return standing.identity
+
+
+async def _say(target: ReplicatedDatabase, reason: str, *, now: datetime, missing: Missing | None) -> None:
+    """Of rows of term 0 the last one stays. One that was ever one of two says who serves, and keeps that."""
+    known = (await target.replication.standing()).acting
+    if known.term == 0:
+        at = now if known.since is None else max(now, known.since + timedelta(microseconds=1))
+        by = f"stores copy {at.isoformat(timespec='microseconds')}"
+        await target.replication.set_acting(Acting(since=at, by=by, reason=reason, missing=missing))
 
 
 async def _expect_nobody_at_work(databases: Sequence[ReplicatedDatabase], *, now: datetime) -> None:

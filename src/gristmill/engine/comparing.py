@@ -16,7 +16,7 @@ from gristmill.ports.rows import Body, ChunksRow, Kind, Row, is_tombstone
 
 PAGE_ROWS = 500
 # Who wrote a row and when, and not what it says.
-_OF_THE_WRITE = frozenset({"write_id", "stamp", "revision"})
+_OF_THE_WRITE = frozenset({"write_id", "stamp", "revision", "seen", "taken"})
 
 
 @dataclass(frozen=True, slots=True)

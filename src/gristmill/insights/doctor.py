@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from importlib.util import find_spec
+from typing import cast
 from uuid import UUID
 
 from gristmill.domain.batch import may_end, missing_records
@@ -13,9 +14,11 @@ from gristmill.domain.record import RecordStatus
 from gristmill.engine.core import Core
 from gristmill.engine.liveness import has_ended_here, seems_gone
 from gristmill.insights import batches as batch_insights
-from gristmill.insights.problems import Problem, closed_tunnel, skewed
+from gristmill.insights.problems import Problem, closed_tunnel, half_copied, skewed
 from gristmill.ports.batches import Progress
+from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.errors import GristmillError, SchemaOutOfDateError, StoreUnavailableError
+from gristmill.ports.failover import Pair
 from gristmill.settings import Settings
 
 LEAST_FREE_PERCENT = 5
@@ -74,7 +77,7 @@ async def examine(core: Core) -> list[Problem]:
         in_work += progress.counters.processing
     if in_work:
         problems += await _workers(core)
-    return [*problems, *await _untold(core), *await _stale(core)]
+    return [*problems, *await _untold(core), *await _stale(core), *await _copied(core)]
 
 
 def _home(settings: Settings) -> Iterator[Problem]:
@@ -243,3 +246,10 @@ async def _stale(core: Core) -> Sequence[Problem]:
             command="gristmill ingest PATH --refresh",
         )
     ]
+
+
+async def _copied(core: Core) -> Sequence[Problem]:
+    if isinstance(core.database, Pair):
+        return []  # Each of them was asked for itself.
+    standing = await cast("ReplicatedDatabase", core.database).replication.standing()
+    return list(half_copied(core.database.name, standing.acting))

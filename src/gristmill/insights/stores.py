@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import Database, Health, ReplicatedDatabase, TunnelState
 from gristmill.ports.errors import GristmillError, StoreUnavailableError
-from gristmill.ports.replication import Acting, Owed, SetAside, Standing
+from gristmill.ports.replication import Acting, Owed, Replication, SetAside, Standing
 
 SET_ASIDE_SHOWN = 20
 _Value = TypeVar("_Value")
@@ -27,7 +27,7 @@ class State(StrEnum):
 class StoreStatus:
     """``owes`` is what it alone holds, for the other one; None for a database that is alone or does not answer.
 
-    ``clock_ahead_seconds``: its own clock less ours; None where it has none.
+    ``clock_ahead_seconds``: its own clock less ours; None where it has none. ``conflicts``: how many it keeps.
     """
 
     name: str
@@ -42,6 +42,13 @@ class StoreStatus:
     owes: Owed | None = None
     set_aside: Sequence[SetAside] = ()
     standing: Standing | None = None
+    conflicts: int = 0
+
+    @property
+    def half_copied(self) -> Acting | None:
+        """The row in which it says so; None if no copy to it was cut short."""
+        acting = None if self.standing is None else self.standing.acting
+        return acting if acting is not None and acting.is_half_copied else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,9 @@ class _Look:
             asked = await self._within(self.patience.probe, self.database.check())
             found = replace(found, tunnel=asked.tunnel)
             found = self._with_its_health(found, await self._opened())
+            found = replace(
+                found, standing=await self._within(self.patience.opening, self._replication.standing())
+            )
             return await self._with_what_it_owes(found) if self.paired else found
         except StoreUnavailableError as error:
             return replace(found, state=State.DOWN, problem=error.reason)
@@ -118,14 +128,17 @@ class _Look:
         return None if health.clock is None else (health.clock - self.clock.now()).total_seconds()
 
     async def _with_what_it_owes(self, found: StoreStatus) -> StoreStatus:
-        replication = cast("ReplicatedDatabase", self.database).replication
         seconds = self.patience.opening
         return replace(
             found,
-            owes=await self._within(seconds, replication.count_owed()),
-            set_aside=await self._within(seconds, replication.list_set_aside(limit=SET_ASIDE_SHOWN)),
-            standing=await self._within(seconds, replication.standing()),
+            owes=await self._within(seconds, self._replication.count_owed()),
+            set_aside=await self._within(seconds, self._replication.list_set_aside(limit=SET_ASIDE_SHOWN)),
+            conflicts=(await self._within(seconds, self._replication.conflicts(limit=1))).count,
         )
+
+    @property
+    def _replication(self) -> Replication:
+        return cast("ReplicatedDatabase", self.database).replication
 
     async def _within(self, seconds: float, work: Awaitable[_Value]) -> _Value:
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 
-from gristmill.insights.problems import Problem, closed_tunnel, skewed
+from gristmill.insights.problems import Problem, closed_tunnel, half_copied, skewed
 from gristmill.insights.stores import State, StoresStatus, StoreStatus
 
 # A write is brought across within moments; what waits for longer is not on its way.
@@ -45,6 +45,7 @@ def _problems(found: StoresStatus, later: StoresStatus, now: datetime) -> Iterat
             yield from _owed(before, store, other, now)
         yield from closed_tunnel(store.tunnel)
         yield from _set_aside(store, other)
+        yield from half_copied(store.name, store.half_copied)
         yield from skewed(store.name, store.clock_ahead_seconds)
     yield from _missing(later)
 

@@ -110,7 +110,8 @@ class Documents(Protocol):
     async def put_vectors(self, embedding: EmbeddingIdentity, vectors: Mapping[UUID, Vector]) -> int:
         """Store float32 vectors of the identity's dimensions; the first one of an id stays. Returns how many are new.
 
-        Raises ValueError on wrong dimensions.
+        Of a call that an outage had repeated, what its first try stored counts as there before. Raises ValueError on
+        wrong dimensions.
         """
         ...
 
@@ -118,8 +119,9 @@ class Documents(Protocol):
         """Make each document's version live if it is still the wanted one and all its vectors are there.
 
         A wanted version equal to ours but with a higher ordinal is ours too: same content. One with a lower ordinal
-        is older than ours, which has yet to come from the database it was staged in: incomplete. The old version
-        stops being found in the same step; its chunks are deleted then or soon after.
+        is older than ours, which has yet to come from the database it was staged in: incomplete. So is, of two
+        databases, a document of which the one that serves never heard; one alone knows that it was deleted.
+        The old version stops being found in the same step; its chunks are deleted then or soon after.
         """
         ...
 

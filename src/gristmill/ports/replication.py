@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from gristmill.domain.conflicts import Conflict
 from gristmill.ports.rows import Kind, Row
 
 
@@ -54,7 +55,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """Which database serves; a replicated row of its own (A1). Term 0 means that none was chosen yet."""
+    """Which database serves; a replicated row of its own (A1). Term 0 means that none was chosen yet.
+
+    A database that is copied to says so in its row of term 0, which is not replicated: it lacks rows until that ends.
+    """
 
     term: int = 0
     database: str = ""
@@ -62,6 +66,10 @@ class Acting:
     by: str = ""
     reason: str = ""
     missing: Missing | None = None
+
+    @property
+    def is_half_copied(self) -> bool:
+        return self.term == 0 and self.missing is not None
 
     def beats(self, other: "Acting") -> bool:
         """The higher term wins; of two of one term, written in a split, the same one everywhere."""
@@ -141,6 +149,14 @@ class Owed:
     oldest: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """``count`` is how many are kept: the newest ones, about ``domain.conflicts.KEPT`` of them."""
+
+    count: int
+    newest: Sequence[Conflict]
+
+
 @dataclass(slots=True)
 class Acknowledgement:
     """How many writes were acknowledged while it was open, and how many of them by one database ``alone`` (A6)."""
@@ -214,7 +230,7 @@ class Replication(Protocol):
         counts as held; a tombstone takes the records of its batch and its delivered events with it. A document whose live version is not
         here with all its vectors is withheld, and so is a record whose batch is not here. Whether a batch is shown as ended is
         found anew from the records here (``facts.confirms_end``). Chunks that no document here can need (``DocumentFacts.needs``) are
-        dropped, and count as held. Remembers ``source`` as the peer if it continues the one remembered.
+        dropped, and count as held. What a document that is here loses by it is kept (``conflicts``). Remembers ``source`` as the peer if it continues the one remembered.
         """
         ...
 
@@ -256,6 +272,10 @@ class Replication(Protocol):
         """For each row the one of its kind and key that is held here, None where there is none. Changes nothing."""
         ...
 
+    async def conflicts(self, *, limit: int) -> Conflicts:
+        """Writes to documents that merges here found lost to those of another database, newest first (V4)."""
+        ...
+
     async def purge(self, older_than: timedelta) -> int:
-        """Forget tombstones, and workers that are gone, older than this whose mark is settled (B3)."""
+        """Forget tombstones, and workers that are gone, older than this whose mark is settled (B3); old conflicts too."""
         ...

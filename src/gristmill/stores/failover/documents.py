@@ -1,10 +1,14 @@
 """The document port over two databases."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 from uuid import UUID
 
 from gristmill.domain.document import Collection, Document, DocumentVersion, EmbeddingIdentity, Hit, Wanted
+from gristmill.domain.document_facts import DocumentFacts
+from gristmill.ports.database import ReplicatedDatabase
 from gristmill.ports.documents import ChunkQuery, CollectionSummary, DocumentPage, Legs, Published, Vector
+from gristmill.ports.rows import row_of
 from gristmill.stores.failover.access import Access
 
 
@@ -30,7 +34,13 @@ class FailoverDocuments:
         return await self._access.write(lambda d: d.documents.put_vectors(embedding, vectors))
 
     async def publish(self, wanted: Mapping[UUID, Wanted]) -> Mapping[UUID, Published]:
-        return await self._access.write(lambda d: d.documents.publish(wanted))
+        async def publish(database: ReplicatedDatabase) -> Mapping[UUID, Published]:
+            published = await database.documents.publish(wanted)
+            lost = {each: ours for each, ours in wanted.items() if published[each] is Published.SUPERSEDED}
+            unknown = await _not_staged_here(database, lost) if lost else ()
+            return {**published, **dict.fromkeys(unknown, Published.INCOMPLETE)}
+
+        return await self._access.write(publish)
 
     async def update_metadata(self, changes: Mapping[UUID, Mapping[str, object]]) -> int:
         return await self._access.write(lambda d: d.documents.update_metadata(changes))
@@ -56,3 +66,14 @@ class FailoverDocuments:
 
     async def count_stale(self, pipeline: str) -> int:
         return await self._access.read(lambda d: d.documents.count_stale(pipeline))
+
+
+async def _not_staged_here(database: ReplicatedDatabase, wanted: Mapping[UUID, Wanted]) -> list[UUID]:
+    """Those that lost to nothing: what is wanted of them is only in the database that does not serve now."""
+    asked = [row_of(DocumentFacts(each, "", "")) for each in wanted]
+    unknown = []
+    for (each, ours), row in zip(wanted.items(), await database.replication.find(asked), strict=True):
+        facts = None if row is None else cast("DocumentFacts", row.body)
+        if facts is None or (facts.wanted is None and facts.deleted < ours.ordinal):
+            unknown.append(each)
+    return unknown

@@ -103,7 +103,7 @@ class Pair:
 
     async def hear(self, side: Side, standing: Standing) -> None:
         """The higher term wins: here, and in the database that knows a lower one."""
-        if standing.acting.beats(self.acting):
+        if standing.acting.term and standing.acting.beats(self.acting):
             before, self.acting = self.serving, standing.acting
             if before is not self.serving:
                 self._teller.tell(Happening.SWITCHED, self.acting.database, self.acting.reason)
@@ -113,18 +113,19 @@ class Pair:
     # -- choosing ------------------------------------------------------------------------------------
 
     async def choose(self) -> None:
-        """Find who serves; where nobody ever did, the preferred one, unless the other one alone holds anything."""
+        """Find who serves; where nobody ever did, the preferred one, unless the other one alone holds anything, or all."""
         found = {side.name: await side.standing() for side in self.sides if not side.is_down}
         for side in self.sides:
             if side.name in found:
                 await self.hear(side, found[side.name])
         if self.acting.term > 0 or not found:
             return
-        filled = [
-            side for side in self.sides if side.name in found and found[side.name].identity.sequence > 0
-        ]
         there = [side for side in self.sides if side.name in found]
-        await self.switch((filled or there)[0], "the first start")
+        filled = [side for side in there if found[side.name].identity.sequence > 0]
+        whole = [side for side in filled if not found[side.name].acting.is_half_copied]
+        first = (whole or filled or there)[0]
+        first.lacks = first.lacks or found[first.name].acting.missing
+        await self.switch(first, "the first start")
 
     async def _leave(self, side: Side) -> None:
         """Follow who left the database that is down, or be the first to leave it."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from gristmill.domain.conflicts import KEPT, conflicts
 from gristmill.domain.document_facts import DocumentFacts, Pointer
 from gristmill.domain.facts import BatchFacts, EndFact, confirms_end
 from gristmill.domain.identity import end_event_id
@@ -12,6 +13,7 @@ from gristmill.domain.record import Record, moment
 from gristmill.ports.errors import GristmillError
 from gristmill.ports.replication import (
     Acting,
+    Conflicts,
     Fate,
     Identity,
     Merge,
@@ -135,9 +137,17 @@ class MemoryReplication:
             return Merge(row, Fate.REFUSED, token, str(error))
         if waits_for := self._waits_for(body):
             return Merge(row, Fate.WITHHELD, token, f"{waits_for} not here yet")
+        self._log_conflicts(stored, row.body, body)
         if row_of(body).token != token:
             self._store(body)
         return Merge(row, Fate.HELD, row_of(body).token)
+
+    def _log_conflicts(self, stored: Body | None, incoming: Body, after: Body) -> None:
+        match stored, incoming, after:
+            case DocumentFacts(), DocumentFacts(), DocumentFacts():
+                owed, now = self._tables.is_owed(stored), self._tables.clock.now()
+                for found in conflicts(stored, incoming, after, owed=owed, now=now):
+                    self._tables.conflicts.setdefault(found.key, found)
 
     def _is_obsolete(self, body: Body) -> bool:
         """Whether nothing here can need the row any more."""
@@ -174,11 +184,21 @@ class MemoryReplication:
                 self._recount(self._tables.batches[body.batch_id])
             case DocumentFacts():
                 forget_versions(self._tables, body)
+                self._owe_outlived(body)
             case WorkerRow() if body.gone and self._holds(body):
                 self._tables.returned.add(body.worker.worker_id)
             case EndFact() if body.event.batch_id in self._tables.batches:
                 forget_told_ends(self._tables, self._tables.batches[body.event.batch_id])
                 self._recount(self._tables.batches[body.event.batch_id])
+
+    def _owe_outlived(self, facts: DocumentFacts) -> None:
+        """The other database has dropped the chunks, and takes those that were staged after the deletion."""
+        live = facts.outlived
+        if live is None:
+            return
+        row = self._tables.chunks[facts.document_id][live.version]
+        if row.ordinal <= facts.deleted:
+            self._tables.keep(replace(row, ordinal=live.edited, write_id=live.write_id))
 
     def _holds(self, row: WorkerRow) -> bool:
         worker_id = row.worker.worker_id
@@ -203,9 +223,17 @@ class MemoryReplication:
         stored = (self._tables.stored(row.body) for row in rows)
         return [None if body is None else row_of(body) for body in stored]
 
+    # -- conflicts -----------------------------------------------------------------------------------
+
+    async def conflicts(self, *, limit: int) -> Conflicts:
+        newest = list(reversed(self._tables.conflicts.values()))
+        return Conflicts(len(newest), newest[:limit])
+
     # -- tombstones ----------------------------------------------------------------------------------
 
     async def purge(self, older_than: timedelta) -> int:
+        for key in list(self._tables.conflicts)[:-KEPT]:
+            del self._tables.conflicts[key]
         before = self._tables.clock.now() - older_than
         old = [body for body in self._tables.all_rows() if is_tombstone(body)]
         gone = [body for body in old if _died_at(body) < before and not self._tables.is_owed(body)]

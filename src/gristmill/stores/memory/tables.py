@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID, uuid4
 
+from gristmill.domain.conflicts import Conflict
 from gristmill.domain.document import Collection
 from gristmill.domain.document_facts import DocumentFacts
 from gristmill.domain.facts import BatchFacts, EndFact
@@ -43,6 +44,8 @@ class Tables:
     batches: dict[UUID, BatchFacts] = field(default_factory=dict)
     records: dict[UUID, dict[str, Record]] = field(default_factory=dict)
     ends: dict[UUID, EndFact] = field(default_factory=dict)
+    # Local: by their keys, the oldest first.
+    conflicts: dict[str, Conflict] = field(default_factory=dict)
     # Local: ends of rounds that go on here, since merges brought open records or not yet all of them.
     unconfirmed: set[UUID] = field(default_factory=set)
     # Local: workers forgotten here for which a merge brought a claim; somebody has to end it.

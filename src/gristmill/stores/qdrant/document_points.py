@@ -125,6 +125,8 @@ def document_point(stored: Stored) -> models.PointStruct:
         "staging": None if live is None else stored.staging,
         "switched_at": stored.switched_at,
         "deleted": facts.deleted,
+        "buried": facts.buried or None,
+        "taken": list(facts.taken) or None,
         "dead_at": facts.deleted if dead else None,
         **stored.marks,
         TOKEN: uuid4().hex,
@@ -141,6 +143,8 @@ def stored_of(payload: Payload) -> Stored:
         wanted=_pointer_of(get("wanted")),
         live=_pointer_of(get("live")),
         deleted=payload["deleted"],
+        buried=get("buried", 0),
+        taken=tuple(get("taken", ())),
     )
     return Stored(
         facts=facts,
@@ -165,6 +169,7 @@ def _pointer_json(pointer: Pointer) -> dict[str, Any]:
         "write_id": pointer.write_id,
         "created_at": instant_or_none(pointer.created_at),
         "shown_at": instant_or_none(pointer.shown_at),
+        "seen": list(pointer.seen),
     }
 
 
@@ -176,4 +181,5 @@ def _pointer_of(stored: Mapping[str, Any] | None) -> Pointer | None:
         metadata=json_value(stored["metadata"]),
         created_at=moment_or_none(stored["created_at"]),
         shown_at=moment_or_none(stored["shown_at"]),
+        seen=tuple(stored.get("seen", ())),
     )

@@ -4,21 +4,22 @@ Each is one compare-and-set after what it rests on: the chunks of a version befo
 vectors before the document's point. What was written for one that was changed meanwhile is given up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 from uuid import UUID
 
+from gristmill.domain.conflicts import Conflict, conflicts
 from gristmill.domain.document import Collection
 from gristmill.domain.document_facts import DocumentFacts
 from gristmill.ports.errors import CollectionConflictError
 from gristmill.ports.replication import Fate, Merge
 from gristmill.ports.rows import ChunksRow, Kind, Row, VectorRow, merged, row_of
-from gristmill.stores.qdrant import document_points, schema, vector_points
+from gristmill.stores.qdrant import conflict_points, document_points, schema, vector_points
 from gristmill.stores.qdrant.document_points import Stored, collection_id, collection_of, unstored
 from gristmill.stores.qdrant.documents_show import Change
 from gristmill.stores.qdrant.documents_write import DocumentsWrite
-from gristmill.stores.qdrant.marks import marks_of
+from gristmill.stores.qdrant.marks import OWED, marks_of
 from gristmill.stores.qdrant.merging_batches import Merges, Rows, first_of_each
 from gristmill.stores.qdrant.points import TOKEN, Payload
 from gristmill.stores.qdrant.values import instant
@@ -124,7 +125,8 @@ class DocumentMerging(DocumentsWrite):
                 new = replace(new_version(body, marks), token=stored.token if stored else "")
                 changed[n] = new
                 fresh.append((body, new))
-                stamps[new.point_id] = document.facts.next_stamp(now) if document else now
+                # Left without a version by a crash, they go when the document comes that shows this one.
+                stamps[new.point_id] = document.facts.next_stamp(now) if document else body.ordinal
             else:
                 last = cast("ChunksRow", merged(stored.row(()), body))
                 new = replace(stored, ordinal=last.ordinal, write_id=last.write_id)
@@ -156,7 +158,7 @@ class DocumentMerging(DocumentsWrite):
     # -- documents -----------------------------------------------------------------------------------
 
     async def merge_documents(self, rows: Rows) -> Merges:
-        merges: Merges = {}
+        merges, held = Merges(), list[DocumentFacts]()
         facts = {n: cast("DocumentFacts", row.body) for n, row in rows.items()}
         collections = await self._collections_here(each.collection for each in facts.values())
         for n, each in facts.items():
@@ -174,9 +176,13 @@ class DocumentMerging(DocumentsWrite):
                 if before is not None and body.token == before.facts.token:
                     merges[n] = Merge(rows[n], Fate.HELD, body.token)
                     known.append(before)
+                    held.append(body)
                 else:
                     before = before or _nothing_of(body, collections[body.collection])
                     changes[n] = Change(before, body, before.marks)
+            await conflict_points.log(
+                self._state, self._lost(stored, {facts[n].document_id: facts[n] for n in left})
+            )
             await self._forget_versions(known)  # A merge of the same row may have ended before it did.
             shown = await self._show(changes.values())
             for n, change in changes.items():
@@ -185,7 +191,33 @@ class DocumentMerging(DocumentsWrite):
                     merges[n] = Merge(rows[n], Fate.WITHHELD, token, _INCOMPLETE)
                 elif change.document_id in shown.stored:
                     merges[n] = Merge(rows[n], Fate.HELD, change.facts.token)
+                    held.append(change.facts)
+        await self._owe_outlived(held)
         return merges
+
+    def _lost(
+        self, stored: Mapping[UUID, Stored], incoming: Mapping[UUID, DocumentFacts]
+    ) -> Iterator[Conflict]:
+        """Logged before it is lost; if another write comes between, it may not be lost after all."""
+        now = self._clock.now()
+        for document_id, before in stored.items():
+            facts = incoming[document_id]
+            after = cast("DocumentFacts", merged(before.facts, facts))
+            yield from conflicts(before.facts, facts, after, owed=OWED in before.marks, now=now)
+
+    async def _owe_outlived(self, held: Iterable[DocumentFacts]) -> None:
+        """The other database has dropped their chunks, and takes those that were staged after the deletion."""
+        lives = {each.document_id: (each.deleted, each.outlived) for each in held if each.outlived}
+        swapped = not lives
+        while not swapped:
+            keys = [(key, live.version) for key, (_, live) in lives.items() if live]
+            changed = []
+            for (key, _), version in (await self._versions_of(keys)).items():
+                deleted, live = lives[key]
+                if live is not None and version.ordinal <= deleted:
+                    marks = self._numbers.marks()
+                    changed.append(replace(version, ordinal=live.edited, write_id=live.write_id, marks=marks))
+            swapped = len(await self._swap_versions(changed)) == len(changed)
 
 
 def _nothing_of(facts: DocumentFacts, collection: Payload) -> Stored:

@@ -15,6 +15,7 @@ from gristmill.domain.versions import WriteIds
 from gristmill.ports.clock import Clock
 from gristmill.ports.replication import (
     Acting,
+    Conflicts,
     Fate,
     Identity,
     Merge,
@@ -26,6 +27,7 @@ from gristmill.ports.replication import (
     Standing,
 )
 from gristmill.ports.rows import Kind, Row
+from gristmill.stores.qdrant import conflict_points
 from gristmill.stores.qdrant.batch_points import stored_of
 from gristmill.stores.qdrant.closing import Closing, batches_of
 from gristmill.stores.qdrant.connection import Connection
@@ -33,9 +35,10 @@ from gristmill.stores.qdrant.marks import Numbers
 from gristmill.stores.qdrant.merging_batches import BatchMerging, Merges
 from gristmill.stores.qdrant.merging_documents import DocumentMerging
 from gristmill.stores.qdrant.owing import Owing
+from gristmill.stores.qdrant.points import Points
 from gristmill.stores.qdrant.replica import Replica, ReplicaStore
 from gristmill.stores.qdrant.row_points import RowPoints
-from gristmill.stores.qdrant.schema import Schema
+from gristmill.stores.qdrant.schema import STATE, Schema
 
 _OF_DOCUMENTS = {Kind.COLLECTION, Kind.VECTOR, Kind.CHUNKS, Kind.DOCUMENT}
 
@@ -54,6 +57,7 @@ class QdrantReplication:
         numbers: Numbers,
     ) -> None:
         self._numbers = numbers
+        self._state = Points(connection, STATE.name)
         self._replica = ReplicaStore(connection, clock, numbers)
         self._batches = BatchMerging(
             connection, clock, retry_policy=retry_policy, write_ids=write_ids, numbers=numbers
@@ -177,5 +181,9 @@ class QdrantReplication:
     async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         return await self._owing.find(rows)
 
+    async def conflicts(self, *, limit: int) -> Conflicts:
+        return await conflict_points.newest(self._state, limit=limit)
+
     async def purge(self, older_than: timedelta) -> int:
+        await conflict_points.forget_old(self._state)
         return await self._batches.purge(older_than)

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Collection as AbstractCollection
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import cast
@@ -38,11 +40,13 @@ from gristmill.stores.sql.record_store import DrawWrite
 from gristmill.stores.sql.tables_documents import collections
 
 
-def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
+def merge(connection: Connection, rows: Sequence[Row], *, now: datetime) -> list[Merge]:
     """In the order of the rows; those of one kind that stand together are merged together."""
     merges: list[Merge] = []
     for kind, run in groupby(rows, key=attrgetter("kind")):
-        merges += _MERGERS.get(kind, _merge_one_by_one)(connection, list(run))
+        merge_run = partial(merging_documents.merge, now=now) if kind is Kind.DOCUMENT else _MERGERS.get(kind)
+        merges += (merge_run or _merge_one_by_one)(connection, list(run))
+    merging_documents.owe_outlived(connection, rows, now=now)
     return merges
 
 
@@ -155,7 +159,6 @@ _MERGERS = {
     Kind.RECORD: _merge_records,
     Kind.VECTOR: _merge_vectors,
     Kind.CHUNKS: merging_versions.merge,
-    Kind.DOCUMENT: merging_documents.merge,
 }
 
 

@@ -2,22 +2,26 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from gristmill.domain.conflicts import Conflict, conflicts
 from gristmill.domain.document_facts import DocumentFacts, Pointer
 from gristmill.ports.replication import Fate, Merge
 from gristmill.ports.rows import Kind, Row, merged, row_of
 from gristmill.stores.sql import (
     bodies,
     collection_rows,
+    conflict_rows,
     documents_publish,
     fact_rows,
     locks,
     mark_rows,
     merging_versions,
+    replica_row,
     text_index,
 )
 from gristmill.stores.sql.collection_rows import Change
@@ -66,13 +70,15 @@ def hold(connection: Connection, document_ids: Sequence[UUID]) -> None:
         documents_publish.by_id(connection, document_ids)
 
 
-def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
+def merge(connection: Connection, rows: Sequence[Row], *, now: datetime) -> list[Merge]:
     given = [cast("DocumentFacts", row.body) for row in rows]
     stored = fact_rows.find_all(connection, Kind.DOCUMENT, [facts.document_id.hex for facts in given])
     known = set(collection_rows.names(connection))
     complete = _complete(connection, given)
     there: dict[str, Fact] = dict(stored)
+    owed = mark_rows.marked(connection, Kind.DOCUMENT, stored) if stored else set()
     merges: list[Merge] = []
+    lost: list[Conflict] = []
     for row, facts in zip(rows, given, strict=True):
         place = facts.document_id.hex
         before = there.get(place)
@@ -85,13 +91,40 @@ def merge(connection: Connection, rows: Sequence[Row]) -> list[Merge]:
             merges.append(Merge(row, Fate.WITHHELD, token, "its chunks and vectors are not here yet"))
         else:
             there[place] = after
+            if isinstance(before, DocumentFacts):
+                lost += conflicts(before, facts, after, owed=place in owed, now=now)
             merges.append(Merge(row, Fate.HELD, row_of(after).token))
+    conflict_rows.log(connection, lost)
     changed = {place: fact for place, fact in there.items() if fact != stored.get(place)}
     fact_rows.store_all(
         connection, Kind.DOCUMENT, [(place, stored.get(place), fact) for place, fact in changed.items()]
     )
     _store(connection, [fact for fact in changed.values() if isinstance(fact, DocumentFacts)])
     return merges
+
+
+def owe_outlived(connection: Connection, rows: Sequence[Row], *, now: datetime) -> None:
+    """The other database has dropped their chunks, and takes those that were staged after the deletion."""
+    places = {row.body.document_id.hex for row in rows if isinstance(row.body, DocumentFacts)}
+    found = fact_rows.find_all(connection, Kind.DOCUMENT, places).values() if places else ()
+    outlived = {
+        _place(facts, facts.outlived): facts
+        for facts in found
+        if isinstance(facts, DocumentFacts) and facts.outlived
+    }
+    staged = fact_rows.find_all(connection, Kind.CHUNKS, outlived) if outlived else {}
+    changes: list[tuple[str, Fact | None, Fact]] = []
+    for place, facts in outlived.items():
+        before, live = staged.get(place), facts.outlived
+        assert live is not None
+        if not isinstance(before, StagedFact) or before.ordinal <= facts.deleted:
+            changes.append((place, before, StagedFact(live.edited, live.write_id)))
+    if changes:
+        fact_rows.store_all(connection, Kind.CHUNKS, changes)
+        sequence = replica_row.draw(connection)
+        mark_rows.mark(
+            connection, Kind.CHUNKS, sorted(place for place, _, _ in changes), sequence=sequence, now=now
+        )
 
 
 def _place(facts: DocumentFacts, pointer: Pointer) -> str:

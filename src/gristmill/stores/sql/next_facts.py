@@ -244,9 +244,9 @@ def _document(
     shown = facts.live
     if row.live_version == row.wanted_version and live.restaged is None:
         if shown is None or shown.ordinal != facts.wanted.ordinal:
-            return replace(facts, live=_shown(facts.wanted, row, write))
+            return facts.showing(_shown(facts.wanted, row, write))
     elif shown is None or shown.version != row.live_version:
-        return replace(facts, live=_shown(_wanted_before(facts.wanted, live), row, write))
+        return facts.showing(_shown(_wanted_before(facts.wanted, live), row, write))
     if shown is not None and (shown.shown_at != row.updated_at or shown.metadata != live.metadata):
         edited = source.stamp(facts, write)
         return facts.edit(live.metadata, stamp=edited, write_id=write.write_id, now=row.updated_at)

@@ -16,6 +16,7 @@ from gristmill.ports.rows import Kind, Row, WorkerRow, row_of
 from gristmill.stores.cursors import cursor, key_of
 from gristmill.stores.sql import (
     bodies,
+    conflict_rows,
     fact_rows,
     locks,
     mark_rows,
@@ -140,6 +141,7 @@ def trust(connection: Connection, peer: Identity) -> int:
 
 
 def purge(connection: Connection, older_than: timedelta, *, now: datetime) -> int:
+    conflict_rows.forget_old(connection)
     before, gone = now - older_than, 0
     for kind, pattern in _TOMBSTONES.items():
         found = connection.scalars(_UNMARKED, {"of_kind": int(kind), "pattern": pattern}).all()

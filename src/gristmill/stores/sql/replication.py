@@ -8,9 +8,19 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from gristmill.ports.clock import Clock
-from gristmill.ports.replication import Acting, Identity, Merged, Owed, OwedPage, RowPage, SetAside, Standing
+from gristmill.ports.replication import (
+    Acting,
+    Conflicts,
+    Identity,
+    Merged,
+    Owed,
+    OwedPage,
+    RowPage,
+    SetAside,
+    Standing,
+)
 from gristmill.ports.rows import Row
-from gristmill.stores.sql import journal, listing_rows, locks, merging, owing, replica_row
+from gristmill.stores.sql import conflict_rows, journal, listing_rows, locks, merging, owing, replica_row
 from gristmill.stores.sql.connections import Connections
 from gristmill.stores.sql.record_store import DrawWrite
 
@@ -121,7 +131,7 @@ class SqlReplication:
                 journal.capture_left(connection, self._draw)
             if not found.paired:
                 merging.refresh(connection, rows, self._draw)
-            merges = merging.merge(connection, rows)
+            merges = merging.merge(connection, rows, now=self._clock.now())
             journal.forget_changed(connection)
             if rows:
                 replica_row.draw(connection)
@@ -136,6 +146,11 @@ class SqlReplication:
 
     async def find(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         return await self._read(partial(listing_rows.find, rows=rows, draw=self._draw))
+
+    # -- conflicts -----------------------------------------------------------------------------------
+
+    async def conflicts(self, *, limit: int) -> Conflicts:
+        return await self._connections.run_read(partial(conflict_rows.newest, limit=limit))
 
     # -- tombstones ----------------------------------------------------------------------------------
 

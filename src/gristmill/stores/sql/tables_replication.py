@@ -49,7 +49,9 @@ marks = Table(
 )
 Index("ix_marks_sequence", marks.c.sequence)
 
-# Of workers, batches, ends, documents and versions: the facts with their write ids, and the tombstones.
+# Of workers, batches, ends, documents and versions: the facts with their write ids, and the tombstones. Of the kind
+# CONFLICT: writes that merges found lost, numbered.
+CONFLICT = 0
 facts = Table(
     "facts",
     metadata,

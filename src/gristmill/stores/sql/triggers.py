@@ -12,6 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from gristmill.ports.rows import Kind
 from gristmill.stores.sql import locks
 from gristmill.stores.sql.next_facts import NEXT_FACTS
+from gristmill.stores.sql.tables_replication import CONFLICT
 
 
 class ThisTransaction(FunctionElement[int]):
@@ -171,7 +172,7 @@ def note_facts(connection: Connection) -> None:
 def mark_more(connection: Connection, *, sequence: int, marked_at: int, most: int) -> int:
     """Mark some of the rows and facts that are not marked; returns how many."""
     postgres = locks.needed(connection)
-    sources = ["SELECT kind, place FROM facts"]
+    sources = [f"SELECT kind, place FROM facts WHERE kind <> {CONFLICT:d}"]
     for noted in _NOTED:
         if noted.kind not in NEXT_FACTS:
             place = noted.place_of(noted.table, postgres=postgres)
