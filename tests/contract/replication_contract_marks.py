@@ -86,6 +86,47 @@ class MarksContract:
         await steps.merge(database, *rows)
         assert [row.body for row in await steps.owed(database, Kind.RECORD)] == [claimed]
 
+    async def test_merging_the_next_version_leaves_a_mark_that_was_set_since_the_last_one(
+        self, database, other
+    ):
+        await steps.pair(database, other)
+        await batches.submit(other, "a", "b")
+        await steps.take_across(other, database)
+        await database.replication.distrust(await steps.identity(other))
+        claimed = await batches.claim(other)
+        merges = await steps.merge(database, *await steps.owed(other, Kind.RECORD))
+        assert {each.fate for each in merges} == {Fate.HELD}
+        left = await steps.owed(database, Kind.RECORD)
+        assert {row.token for row in left} == {record.version.write_id for record in claimed}
+
+    async def test_merging_an_earlier_version_after_the_next_one_leaves_that_one(self, database, other):
+        await steps.pair(database, other)
+        batch_id = await batches.submit(other, "a", "b")
+        earlier = await steps.owed(other)
+        await steps.take_across(other, database)
+        claimed = await batches.claim(other)
+        await steps.take_across(other, database)
+        merges = await steps.merge(database, *(row for row in earlier if row.kind is Kind.RECORD))
+        assert {each.token for each in merges} == {record.version.write_id for record in claimed}
+        assert set((await batches.statuses(database, batch_id)).values()) == {"processing"}
+
+    async def test_merging_the_next_version_meets_what_was_written_here_since_the_last_one(
+        self, database, other
+    ):
+        await steps.pair(database, other)
+        batch_id = await batches.submit(other, "a", "b")
+        await steps.take_across(other, database)
+        (completed,) = await batches.claim(database, 1)
+        await batches.complete(database, completed)
+        left = {row.key: row.token for row in await steps.owed(database, Kind.RECORD)}
+        await batches.claim(other)
+        merges = await steps.merge(database, *await steps.owed(other, Kind.RECORD))
+        assert {each.row.key: each.token for each in merges} == {
+            each.row.key: left.get(each.row.key, each.row.token) for each in merges
+        }
+        assert len(left) == 1
+        assert sorted((await batches.statuses(database, batch_id)).values()) == ["completed", "processing"]
+
     async def test_merging_again_changes_nothing(self, database, other):
         await batches.submit(other, "a", seal=True)
         await documents.open_papers(other)

@@ -46,6 +46,7 @@ SUITES = {
     "postgres tunnel": ["tests/integration/test_tunnel.py"],
     "postgres trouble": ["tests/integration/test_postgres_outages.py"],
     "qdrant races": ["tests/integration/test_qdrant_races.py", "tests/integration/test_qdrant_store.py"],
+    "qdrant replication": ["tests/contract/test_qdrant_replication.py"],
     "qdrant batches": ["tests/contract/test_qdrant_batches.py"],
     "qdrant documents": ["tests/contract/test_qdrant_documents.py"],
     "qdrant trouble": ["tests/integration/test_qdrant_trouble.py"],

@@ -133,7 +133,7 @@ QDRANT_DEFECTS = (
         "writes without comparing",
         "races",
         "points.py",
-        "where(any_of(TOKEN, expected)) if expected else NEVER",
+        "where(any_of(TOKEN, expected), *also) if expected else NEVER",
         "None",
     ),
     _qdrant(
@@ -150,6 +150,20 @@ QDRANT_DEFECTS = (
         "points.py",
         "points=where(has_id([UUID(str(new.id))]), equals(TOKEN, expected))",
         "points=where(has_id([UUID(str(new.id))]))",
+    ),
+    _qdrant(
+        "merges take away marks set since they last brought the row",
+        "replication",
+        "merging_records.py",
+        "unmarked = _UNMARKED if known else ()",
+        "unmarked = ()",
+    ),
+    _qdrant(
+        "an older copy replaces the one that merges brought last",
+        "replication",
+        "known.py",
+        "version is not None and version < record.version:",
+        "version is not None:",
     ),
     _qdrant(
         "a seal counts once",

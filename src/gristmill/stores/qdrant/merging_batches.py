@@ -5,45 +5,31 @@ holds or holds no more) comes after it and is done again whenever the row comes 
 leaves nothing undone: the row's mark over there is not settled before.
 """
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from qdrant_client import models
 
-from gristmill.domain.batch import BatchStatus, computed_status
-from gristmill.domain.facts import BatchFacts, EndFact, confirms_end
-from gristmill.domain.record import Record
+from gristmill.domain.facts import BatchFacts, EndFact
 from gristmill.ports.replication import Fate, Merge
-from gristmill.ports.rows import Kind, Row, WorkerRow, merged, row_of
-from gristmill.stores.qdrant import batch_points, end_points, record_points, worker_points
+from gristmill.ports.rows import Kind, WorkerRow, merged, row_of
+from gristmill.stores.qdrant import batch_points, end_points, worker_points
 from gristmill.stores.qdrant.batch_points import StoredBatch
 from gristmill.stores.qdrant.batch_store import of_batch
-from gristmill.stores.qdrant.closing import Closing, batches_of
+from gristmill.stores.qdrant.closing import Closing
 from gristmill.stores.qdrant.end_points import EVENT, StoredEnd
 from gristmill.stores.qdrant.marks import marks_of
+from gristmill.stores.qdrant.merging_records import Merges, RecordMerging, Rows, first_of_each, held
 from gristmill.stores.qdrant.points import TOKEN, Payload, any_of, has_id, where, within
-from gristmill.stores.qdrant.record_points import id_of, placed_as, placed_in, record_of
-from gristmill.stores.qdrant.submission import Submission
+from gristmill.stores.qdrant.record_points import id_of, record_of
 from gristmill.stores.qdrant.values import instant
-from gristmill.stores.qdrant.worker_points import GONE, RETURNED, worker_point_id
-
-Merges = dict[int, Merge]
-Rows = Mapping[int, Row]
+from gristmill.stores.qdrant.worker_points import worker_point_id
 
 
-def first_of_each(rows: Rows) -> dict[int, Row]:
-    """Of rows of one key the first, so that one write changes no point twice."""
-    found: dict[str, int] = {}
-    for n, row in rows.items():
-        found.setdefault(row.key, n)
-    return {n: rows[n] for n in found.values()}
-
-
-class BatchMerging(Submission):
+class BatchMerging(RecordMerging):
     async def merge_workers(self, rows: Rows) -> Merges:
         merges: Merges = {}
         while left := first_of_each({n: row for n, row in rows.items() if n not in merges}):
@@ -59,7 +45,7 @@ class BatchMerging(Submission):
                 points[n] = worker_points.point_of(body, {} if there is None else marks_of(there))
                 expected += [] if there is None else [there[TOKEN]]
             won = await self._state.swap(list(points.values()), expected)
-            merges |= _held(rows, points, won)
+            merges |= held(rows, points, won)
         return merges
 
     # -- batches -------------------------------------------------------------------------------------
@@ -104,98 +90,6 @@ class BatchMerging(Submission):
         if rows:
             tokens = any_of(TOKEN, [each[TOKEN] for each in rows])
             await self._records.delete(where(has_id(map(id_of, rows)), tokens))
-
-    async def _swap_batches(self, changed: Sequence[StoredBatch]) -> set[UUID]:
-        """Store batches as given, marks included, whose points still bear the tokens they were read with."""
-        points = [batch_points.point_of(each) for each in changed]
-        return await self._state.swap(points, [each.token for each in changed if each.token])
-
-    async def _recount(self, batch_ids: Iterable[UUID]) -> None:
-        """Let each batch be shown as ended if its records here agree, and as going on if they do not.
-
-        A sealed batch that goes on is written in any case: whoever counted its records before these came and means
-        to end it must count again.
-        """
-        left = set(batch_ids)
-        while left:
-            sealed = {key: each for key, each in (await self._batches(left)).items() if each.facts.seal}
-            statuses = await asyncio.gather(*(self._status(each) for each in sealed.values()))
-            changed = [
-                replace(each, status=status)
-                for each, status in zip(sealed.values(), statuses, strict=True)
-                if status is None or status is not each.status
-            ]
-            left = {each.batch_id for each in changed} - await self._swap_batches(changed)
-
-    async def _status(self, stored: StoredBatch) -> BatchStatus | None:
-        if stored.end is None:
-            return None
-        counters = (await self._outcomes(stored.batch_id)).counters
-        if not confirms_end(stored.facts, counters):
-            return None
-        return computed_status(replace(stored, status=None).batch, counters)
-
-    # -- records -------------------------------------------------------------------------------------
-
-    async def merge_records(self, rows: Rows, closing: Closing) -> Merges:
-        """What follows for their batches and workers is left to ``closing``, or to ``settle`` if that fails."""
-        merges: Merges = {}
-        touched, batches = batches_of(rows.values()), dict(closing.batches)
-        while left := first_of_each({n: row for n, row in rows.items() if n not in merges}):
-            stored = await self._records.get(UUID(row.key) for row in left.values())
-            if not touched <= batches.keys():
-                batches = await self._all_batches(touched)
-            points: dict[int, models.PointStruct] = {}
-            for n, row in left.items():
-                record, there = cast("Record", row.body), stored.get(UUID(row.key))
-                batch = batches.get(record.batch_id)
-                if batch is None:
-                    token = None if there is None else there[TOKEN]
-                    merges[n] = Merge(row, Fate.WITHHELD, token, "its batch is not here yet")
-                elif batch.facts.forgets(record):
-                    merges[n] = Merge(row, Fate.HELD, None)
-                elif there is not None and merged(record_of(there), record) is not record:
-                    merges[n] = Merge(row, Fate.HELD, there[TOKEN])
-                elif there is not None:
-                    points[n] = record_points.point_of(record, placed_as(there), marks_of(there))
-                else:
-                    if batch.reference is None:
-                        batch = batches[record.batch_id] = await self._referring(batch, record.item_id)
-                    points[n] = record_points.point_of(record, placed_in(batch, record.item_id), {})
-            expected = [stored[each][TOKEN] for each in stored]
-            won = await self._records.swap(list(points.values()), expected)
-            merges |= _held(rows, points, won)
-            batches = {}  # Who lost looks anew.
-        closing.rows += [rows[n] for n in merges]
-        closing.workers |= {
-            held for row in rows.values() if (held := cast("Record", row.body).worker) is not None
-        }
-        return merges
-
-    async def _referring(self, batch: StoredBatch, item_id: str) -> StoredBatch:
-        """The batch, a tombstone too, with a reference for its item ids."""
-        found: StoredBatch | None = batch
-        while found is not None and found.reference is None:
-            await self._swap_batches([replace(found, reference=item_id)])
-            found = (await self._all_batches([batch.batch_id])).get(batch.batch_id)
-        return replace(batch, reference=item_id) if found is None else found
-
-    async def settle(self, rows: Sequence[Row]) -> None:
-        """Take out records that came to a batch that was cleaned up meanwhile, and count again."""
-        batches = await self._all_batches(batches_of(rows))
-        forgotten = [
-            cast("Record", row.body)
-            for row in rows
-            if (batch := batches.get(cast("Record", row.body).batch_id)) is not None
-            and batch.facts.forgets(cast("Record", row.body))
-        ]
-        if forgotten:
-            tokens = any_of(TOKEN, [each.version.write_id for each in forgotten])
-            await self._records.delete(where(has_id(each.record_id for each in forgotten), tokens))
-        if holding := {worker for row in rows if (worker := cast("Record", row.body).worker) is not None}:
-            gone = where(has_id(map(worker_point_id, holding)), GONE)
-            await self._state.set_payload({RETURNED: uuid4().hex}, gone)
-        await self._recount(each for each, batch in batches.items() if batch.facts.deleted is None)
 
     # -- ends ----------------------------------------------------------------------------------------
 
@@ -251,15 +145,6 @@ class BatchMerging(Submission):
                 return await self.merge_records(rows, closing)
             case _:
                 return await self.merge_ends(rows)
-
-
-def _held(rows: Rows, points: Mapping[int, models.PointStruct], won: set[UUID]) -> Merges:
-    """Of those points that were stored; their own token is the row's."""
-    return {
-        n: Merge(rows[n], Fate.HELD, (each.payload or {})[TOKEN])
-        for n, each in points.items()
-        if UUID(str(each.id)) in won
-    }
 
 
 def _with_facts(stored: StoredBatch | None, incoming: BatchFacts) -> StoredBatch:

@@ -20,7 +20,7 @@ from gristmill.stores.qdrant.document_points import Stored, collection_id, colle
 from gristmill.stores.qdrant.documents_show import Change
 from gristmill.stores.qdrant.documents_write import DocumentsWrite
 from gristmill.stores.qdrant.marks import OWED, marks_of
-from gristmill.stores.qdrant.merging_batches import Merges, Rows, first_of_each
+from gristmill.stores.qdrant.merging_records import Merges, Rows, first_of_each
 from gristmill.stores.qdrant.points import TOKEN, Payload
 from gristmill.stores.qdrant.values import instant
 from gristmill.stores.qdrant.version_points import StoredVersion, new_version

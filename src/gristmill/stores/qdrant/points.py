@@ -53,6 +53,10 @@ def within(
     return models.FieldCondition(key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte))
 
 
+def lacks(key: str) -> Condition:
+    return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+
+
 def has_id(ids: Iterable[UUID]) -> Condition:
     return models.HasIdCondition(has_id=[str(each) for each in ids])
 
@@ -228,10 +232,18 @@ class Points:
 
         Returns the ids of those that were stored. The points need new tokens.
         """
-        if not points:
-            return set()
-        await self._write(points, where(any_of(TOKEN, expected)) if expected else NEVER)
+        await self.replace(points, expected)
         return await self.bearing(points)
+
+    async def replace(
+        self,
+        points: Sequence[models.PointStruct],
+        expected: Collection[str],
+        *also: Condition,
+    ) -> None:
+        """As ``swap``, of points that fulfil these conditions too; ``bearing`` says which were stored."""
+        as_read = where(any_of(TOKEN, expected), *also) if expected else NEVER
+        await self._write(points, as_read)
 
     async def swap_one(self, new: models.PointStruct, expected: str) -> bool:
         """Compare-and-set of one point's payload; one that is not there stays away."""
@@ -249,6 +261,8 @@ class Points:
     async def bearing(self, points: Sequence[models.PointStruct]) -> set[UUID]:
         """The ids of the points whose tokens are stored: no two writes have the same, so mostly a count says it."""
         ours = {UUID(str(each.id)): (each.payload or {})[TOKEN] for each in points}
+        if not ours:
+            return set()
         if len(ours) > 1 and await self.count(where(any_of(TOKEN, ours.values()))) == len(ours):
             return set(ours)
         stored = await self.tokens(ours)

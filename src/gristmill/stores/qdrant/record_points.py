@@ -18,7 +18,7 @@ from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Record, RecordStatus, Result, claim_order, is_permanently_failed
 from gristmill.domain.versions import Ending, Step, Version
 from gristmill.stores.qdrant.batch_points import StoredBatch
-from gristmill.stores.qdrant.marks import Marks
+from gristmill.stores.qdrant.marks import FIELDS, Marks
 from gristmill.stores.qdrant.points import TOKEN, Payload, point
 from gristmill.stores.qdrant.text_order import KEYS, place
 from gristmill.stores.qdrant.values import (
@@ -111,6 +111,26 @@ def _batch_id(stored: str) -> UUID:
     return UUID(stored)
 
 
+# What ``version_of``, ``placed_as`` and ``marks_of`` look at.
+COMPARED = (
+    *("tombstone", "round", "ending", "epoch", "step", "revision", "stamp", TOKEN),
+    *("batch_created_at", *KEYS, *FIELDS),
+)
+
+
+def version_of(payload: Payload) -> Version:
+    return Version(
+        tombstone=payload["tombstone"],
+        round=payload["round"],
+        ending=Ending(payload["ending"]),
+        epoch=payload["epoch"],
+        step=Step(payload["step"]),
+        revision=payload["revision"],
+        stamp=payload["stamp"],
+        write_id=payload[TOKEN],
+    )
+
+
 def record_of(payload: Payload) -> Record:
     get = payload.get
     category, result = get("error_category"), get("result")
@@ -124,16 +144,7 @@ def record_of(payload: Payload) -> Record:
         created_at=moment(payload["created_at"]),
         updated_at=moment(payload["updated_at"]),
         next_attempt_at=moment(payload["next_attempt_at"]),
-        version=Version(
-            tombstone=payload["tombstone"],
-            round=payload["round"],
-            ending=Ending(payload["ending"]),
-            epoch=payload["epoch"],
-            step=Step(payload["step"]),
-            revision=payload["revision"],
-            stamp=payload["stamp"],
-            write_id=payload[TOKEN],
-        ),
+        version=version_of(payload),
         status=RecordStatus(payload["status"]),
         stage=payload["stage"],
         progress=payload["progress"],

@@ -8,6 +8,7 @@ end of every merge. So it is never behind what another database was shown, and n
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 from gristmill.domain.retry import RetryPolicy
@@ -32,8 +33,9 @@ from gristmill.stores.qdrant.batch_points import stored_of
 from gristmill.stores.qdrant.closing import Closing, batches_of
 from gristmill.stores.qdrant.connection import Connection
 from gristmill.stores.qdrant.marks import Numbers
-from gristmill.stores.qdrant.merging_batches import BatchMerging, Merges
+from gristmill.stores.qdrant.merging_batches import BatchMerging
 from gristmill.stores.qdrant.merging_documents import DocumentMerging
+from gristmill.stores.qdrant.merging_records import Merges
 from gristmill.stores.qdrant.owing import Owing
 from gristmill.stores.qdrant.points import Points
 from gristmill.stores.qdrant.replica import Replica, ReplicaStore
@@ -142,7 +144,10 @@ class QdrantReplication:
             return Merged(begun.standing, [], expected=False)
         if not rows:
             return Merged((await self._replica.hear_of(source)).standing, [])
-        closing = Closing({each: stored_of(payload) for each, payload in batches.items()})
+        closing = Closing(
+            {each: stored_of(payload) for each, payload in batches.items()},
+            partial(self._replica.closed, begun, hearing_of=source),
+        )
         merges = await self._merge_all(rows, closing)
         ended = await self._end(begun, closing, source)
         if not ended.identity.continues(begun.identity):
@@ -154,11 +159,12 @@ class QdrantReplication:
         return Merged(ended.standing, merges)
 
     async def _end(self, begun: Replica, closing: Closing, source: Identity) -> Replica:
-        if closing.rows and closing.is_calm:
-            ended, calm = await self._replica.closed(begun, *closing.updates(), hearing_of=source)
-            if calm or not ended.identity.continues(begun.identity):
-                return ended
-            begun = ended
+        if closing.rows and closing.ended is None:
+            await closing.close()
+        if closing.ended is not None:
+            if closing.is_calm or not closing.ended.identity.continues(begun.identity):
+                return closing.ended
+            begun = closing.ended
         if closing.rows:
             await self._batches.settle(closing.rows)
         return await self._replica.raised(begun, hearing_of=source)
