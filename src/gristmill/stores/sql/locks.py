@@ -24,7 +24,9 @@ _OF_BATCHES = (
 )
 _KEEP = RawStatement(_OF_BATCHES.with_for_update(key_share=True, read=True))
 _TAKE = RawStatement(_OF_BATCHES.with_for_update())
-_TOGETHER = select(func.pg_advisory_xact_lock_shared(func.hashtextextended(bindparam("name"), 0)))
+_TOGETHER = RawStatement(
+    select(func.pg_advisory_xact_lock_shared(func.hashtextextended(bindparam("name"), 0)))
+)
 _ONE_BY_ONE = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
 _ALONE = select(func.pg_try_advisory_xact_lock(func.hashtext(bindparam("name"))))
 
@@ -70,7 +72,7 @@ def one_by_one(connection: Connection, name: str) -> None:
 def together(connection: Connection, name: str) -> None:
     """Nobody that asks for the name alone goes on until the transaction ends."""
     if needed(connection):
-        connection.execute(_TOGETHER, {"name": name})
+        _TOGETHER.execute(connection, {"name": name})
 
 
 def is_alone(connection: Connection, name: str) -> bool:

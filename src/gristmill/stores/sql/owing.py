@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter, itemgetter
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, tuple_, update
 
 from gristmill.domain.document_facts import DocumentFacts
 from gristmill.domain.facts import BatchFacts, EndFact
@@ -25,10 +25,21 @@ from gristmill.stores.sql import (
     triggers,
 )
 from gristmill.stores.sql.columns import instant
+from gristmill.stores.sql.raw import RawStatement
 from gristmill.stores.sql.tables_replication import facts, marks
 
 _LISTING = "owed rows"
 _IS_OWED = marks.c.reason.is_(None)
+_OWED = RawStatement(
+    select(marks.c.kind, marks.c.place)
+    .where(
+        _IS_OWED,
+        marks.c.sequence > bindparam("since"),
+        tuple_(marks.c.kind, marks.c.place) > tuple_(bindparam("of_kind"), bindparam("of_place")),
+    )
+    .order_by(marks.c.kind, marks.c.place)
+    .limit(bindparam("most"))
+)
 # Whoever settles holds it together, whoever stops trusting the other database alone.
 SETTLING = "settling"
 _MARKS_AT_ONCE = 50_000
@@ -37,12 +48,9 @@ _MARKS_AT_ONCE = 50_000
 def page(
     connection: Connection, standing: Standing, *, limit: int, since: int, after: str | None
 ) -> OwedPage:
-    in_order = select(marks.c.kind, marks.c.place).where(_IS_OWED, marks.c.sequence > since)
-    if after is not None:
-        kind, place = key_of(_LISTING, after, int, str)
-        behind = or_(marks.c.kind > kind, and_(marks.c.kind == kind, marks.c.place > place))
-        in_order = in_order.where(behind)
-    found = connection.execute(in_order.order_by(marks.c.kind, marks.c.place).limit(limit + 1)).all()
+    kind, place = (0, "") if after is None else key_of(_LISTING, after, int, str)
+    given = {"since": since, "of_kind": kind, "of_place": place, "most": limit + 1}
+    found = _OWED.execute(connection, given).all()
     more, last = len(found) > limit, None
     rows: list[Row] = []
     for number, group in groupby(found[:limit], key=itemgetter(0)):

@@ -64,19 +64,19 @@ class SqlReplication:
     # -- what is owed --------------------------------------------------------------------------------
 
     async def owed(self, *, limit: int, since: int = 0, after: str | None = None) -> OwedPage:
-        def find(connection: Connection) -> OwedPage:
-            standing = replica_row.made(connection).standing
-            return owing.page(connection, standing, limit=limit, since=since, after=after)
-
-        return await self._read(find)
+        return await self._read_beside(partial(owing.page, limit=limit, since=since, after=after))
 
     async def _read(self, work: Callable[[Connection], _T]) -> _T:
+        return await self._read_beside(lambda connection, _: work(connection))
+
+    async def _read_beside(self, work: Callable[[Connection, Standing], _T]) -> _T:
         """Run ``work`` over marks and facts that say all that was changed, whoever changed it."""
 
         def look(connection: Connection) -> list[_T]:
-            if replica_row.find(connection) is None or journal.is_left(connection):
+            found = replica_row.find(connection)
+            if found is None or journal.is_left(connection):
                 return []
-            return [work(connection)]
+            return [work(connection, found.standing)]
 
         while not (found := await self._connections.run_read(look)):
             await self._connections.run_write(replica_row.made)
