@@ -205,7 +205,12 @@ class Simulation:
         one, two = (database.tables for database in self.databases)
         follows = all(process.database.status().acting.database == "one" for process in self.processes)
         done = one.acting == two.acting and one.acting.missing is None
-        return follows and done and not one.marks and not two.marks
+        return follows and done and not one.marks and not two.marks and not self._problems()
+
+    def _problems(self) -> set[str | None]:
+        """What any process believes to be wrong with a database."""
+        sides = (side for process in self.processes for side in process.database.status().databases)
+        return {side.problem for side in sides} - {None}
 
     def _check_together(self) -> None:
         """Both hold the same, owe nothing, and what was acknowledged is there."""
@@ -218,6 +223,7 @@ class Simulation:
         assert {process.database.status().acting.database for process in self.processes} == {"one"}
         assert one.acting == two.acting
         assert one.acting.missing is None
+        assert not self._problems()
 
     async def _finish_all_work(self) -> None:
         process = self.processes[0]
