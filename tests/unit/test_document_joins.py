@@ -30,6 +30,9 @@ def shown_everywhere() -> DocumentFacts:
 # A newer version is shown and deleted while the older one is edited: of both only the deletion is left.
 BURIED = [(0, "stage", 2), (0, "publish", 2), (0, "delete", 3), (1, "edit", 9), (2, "edit", 1)]
 
+# Deleted on two sides at one moment, and what each took was seen there alone.
+AT_ONCE = [(1, "delete", 1), (2, "edit", 3), (1, "merge", 1), (1, "delete", 1), (2, "delete", 1)]
+
 
 @dataclass
 class Apart:
@@ -89,6 +92,7 @@ def some(apart: Apart) -> list[DocumentFacts]:
 @settings(max_examples=150, deadline=None)
 @given(histories)
 @example(BURIED)
+@example(AT_ONCE)
 def test_joins_are_commutative_associative_idempotent_and_never_below_what_they_join(history):
     few = some(Apart().play(history))
     for one, two in product(few, few):
@@ -104,6 +108,7 @@ def test_joins_are_commutative_associative_idempotent_and_never_below_what_they_
 @settings(max_examples=150, deadline=None)
 @given(histories)
 @example(BURIED)
+@example(AT_ONCE)
 def test_a_document_is_shown_if_its_newest_version_was_staged_or_edited_after_every_deletion(history):
     apart = Apart().play(history)
     found, deleted = apart.together(), max((each.deleted for each in apart.seen.values()), default=0)
@@ -119,6 +124,7 @@ def test_a_document_is_shown_if_its_newest_version_was_staged_or_edited_after_ev
 @settings(max_examples=150, deadline=None)
 @given(histories)
 @example(BURIED)
+@example(AT_ONCE)
 def test_what_is_lost_without_its_winner_having_seen_it_is_logged_and_nothing_else(history):
     apart = Apart().play(history)
     found = apart.together()

@@ -110,10 +110,11 @@ class DocumentFacts:
 
     def showing(self, live: Pointer) -> "DocumentFacts":
         """With this pointer in the place of the live one."""
-        return replace(self, live=replace(live, seen=self._known()[:SEEN]), buried=0)
+        return replace(self, live=replace(live, seen=self._known()), buried=0)
 
     def _known(self) -> tuple[str, ...]:
-        return () if self.live is None else (self.live.write_id, *self.live.seen)
+        """Made of one pointer, and so the same wherever its write id comes first."""
+        return self.taken if self.live is None else (self.live.write_id, *self.live.seen)[:SEEN]
 
     def edit(
         self, metadata: Mapping[str, object], *, stamp: int, write_id: str, now: datetime
@@ -125,8 +126,7 @@ class DocumentFacts:
 
     def delete(self, *, stamp: int) -> "DocumentFacts":
         buried = max(self.buried, self.live.ordinal if self.live else 0)
-        taken = (*self._known(), *self.taken)[:SEEN]
-        return replace(self, wanted=None, live=None, deleted=stamp, buried=buried, taken=taken)
+        return replace(self, wanted=None, live=None, deleted=stamp, buried=buried, taken=self._known())
 
     def document(self) -> Document | None:
         """As readers see it; None if it shows nothing."""

@@ -185,6 +185,11 @@ class DocumentMerging(DocumentsWrite):
             )
             await self._forget_versions(known)  # A merge of the same row may have ended before it did.
             shown = await self._show(changes.values())
+            # As those that were known; but what they show may bear another write id now.
+            same = [
+                each for each in changes.values() if not each.is_switched and each.document_id in shown.stored
+            ]
+            await self._forget_versions(replace(each.before, facts=each.facts) for each in same)
             for n, change in changes.items():
                 if change.document_id in shown.incomplete:
                     token = stored[change.document_id].facts.token if change.document_id in stored else None
