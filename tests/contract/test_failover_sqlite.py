@@ -37,4 +37,5 @@ class TestFailoverSqliteBatches(_FailoverSqlite, Batches):
 
 class TestFailoverSqliteDocuments(_FailoverSqlite, Documents):
     sqlite_first = False
-    unknown = Published.INCOMPLETE
+    # It depends on whether the two have met: only then a database remembers what it deleted.
+    unknown = frozenset({Published.SUPERSEDED, Published.INCOMPLETE})

@@ -69,7 +69,12 @@ class FailoverDocuments:
 
 
 async def _not_staged_here(database: ReplicatedDatabase, wanted: Mapping[UUID, Wanted]) -> list[UUID]:
-    """Those that lost to nothing: what is wanted of them is only in the database that does not serve now."""
+    """Those that lost to nothing: what is wanted of them is only in the database that does not serve now.
+
+    None where the two have never met: until then a database need not remember what it deleted.
+    """
+    if (await database.replication.standing()).peer is None:
+        return []
     asked = [row_of(DocumentFacts(each, "", "")) for each in wanted]
     unknown = []
     for (each, ours), row in zip(wanted.items(), await database.replication.find(asked), strict=True):
