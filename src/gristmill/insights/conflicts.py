@@ -53,9 +53,8 @@ async def conflicts(databases: Sequence[Database], *, limit: int, patience: Pati
 
 async def _asked(database: ReplicatedDatabase, limit: int, patience: Patience) -> Conflicts:
     try:
-        async with asyncio.timeout(
-            patience.probe
-        ):  # One that hangs must not take as long as a migration may.
+        # One that hangs must not take as long as a migration may.
+        async with asyncio.timeout(patience.probe):
             await database.check()
         async with asyncio.timeout(patience.opening):
             await database.open()

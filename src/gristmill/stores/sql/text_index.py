@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ def find(
 
 
 def tokens_of(connection: Connection, spans: Sequence[Span]) -> dict[int, list[str]]:
-    """The tokens of the chunks of some versions by their number, each as often as it occurs, in no order.
+    """The tokens of the chunks of some versions by their number, each as often as it occurs, in their own order.
 
     Reads whole segments: as many tokens as were staged together with the versions, or merged with them since.
     """
@@ -160,7 +161,8 @@ def tokens_of(connection: Connection, spans: Sequence[Span]) -> dict[int, list[s
             if any(first < start + count and last >= start for start, count in mine)
         ]
         rows = _POSTINGS_IN.execute(connection, {"segments": packed_numbers(around)}).all()
-        found |= _tokens_by_chunk(rows, ranges)
+        # Sorted here: a server may read them in any order, today in this one and after an ANALYZE in another.
+        found |= _tokens_by_chunk(sorted(rows, key=itemgetter(0)), ranges)
     return found
 
 
