@@ -302,6 +302,21 @@ async def test_worker_that_stays_takes_what_comes_later(database, clock):
     assert not await database.batches.list_workers()
 
 
+@pytest.mark.parametrize("ticks", range(6))
+async def test_worker_that_is_stopped_while_it_is_woken_stops(database, clock, ticks):
+    """Python 3.11's ``asyncio.wait_for`` forgets a cancellation that comes with what it waits for."""
+    slow = WorkerOptions(poll_seconds=60)
+    worker = worker_of(database, clock, Scripted(), slow)
+    running = asyncio.create_task(worker.run(stay=True))
+    await asyncio.sleep(0.05)
+    worker.wake()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+
+
 async def test_held_batch_leaves_others_alone_and_goes_on_when_the_cause_is_gone(database, clock):
     down = Snooze(1.0, Failure(FailureCategory.PROVIDER_TRANSIENT, "The model does not load."))
     broken = True

@@ -129,7 +129,8 @@ class Worker:
                 self.wake()
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await changed.wait()
             await self._lease.take_back_from_gone_workers()
             await self._look_for_unknown()
 

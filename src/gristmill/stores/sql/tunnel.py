@@ -78,7 +78,8 @@ class Tunnel:
         """Twice the time to connect: an attempt takes up to once, and is over then."""
         seconds = 2 * self._options.connect_seconds
         try:
-            return await asyncio.wait_for(work, seconds)
+            async with asyncio.timeout(seconds):
+                return await work
         except TimeoutError as error:
             reason = f"the tunnel through {self} did not answer within {seconds:g} s"
             raise StoreUnavailableError(POSTGRESQL, reason, "Look whether the SSH server hangs.") from error
