@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from gristmill.domain.failures import FailureCategory, ItemError
@@ -38,6 +39,24 @@ def run_out_of_memory():
 def leave_a_mark(folder, name):
     Path(folder, name).touch()
     return name
+
+
+def count(folder, name):
+    """One more line in the file of this name."""
+    with Path(folder, name).open("a") as marks:
+        marks.write("ran\n")
+
+
+def doze(seconds, size=1):
+    time.sleep(seconds)
+    return b"z" * size
+
+
+def fork_and_return(fifo):
+    """Both the pool process and its child come back."""
+    if os.fork() == 0:
+        announce_pid(fifo, os.getpid())
+    return os.getpid()
 
 
 def marks_in(folder):

@@ -110,7 +110,7 @@ async def test_runs_share_the_processes_in_turn(tmp_path):
     async with aclosing(long_run):
         await anext(long_run)
         short = await only_result(executor, call("short", marks_in, str(tmp_path)))
-    assert short.value <= 3
+    assert short.value <= 12  # Those that were sent ahead of time, and as many as ran meanwhile.
     await executor.close()
 
 

@@ -19,6 +19,18 @@ class Connection:
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)  # noqa: FBT003  # The parameter is positional-only.
         self._end = end
+        self._early = b""  # Of the frames after the one that was asked for.
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something came that nobody has read yet, the end of the connection included."""
+        try:
+            self._end.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
 
     async def send(self, kind: bytes, body: bytes) -> None:
         try:
@@ -27,19 +39,17 @@ class Connection:
             raise ConnectionLostError from error
 
     async def receive(self, largest_bytes: int) -> tuple[bytes, memoryview]:
-        """Read one frame. Frames never follow each other unasked, so what comes with the header is its body."""
-        start = bytearray(_READ_BYTES)
-        got = await self._fill(memoryview(start), wire.HEADER.size)
-        kind, size = wire.HEADER.unpack_from(start)
+        """Read the next frame."""
+        got = self._early
+        while len(got) < wire.HEADER.size:
+            got += await self._read()
+        kind, size = wire.HEADER.unpack_from(got)
         end = wire.HEADER.size + size
-        if kind not in wire.REPLIES or size > largest_bytes or got > end:
+        if kind not in wire.REPLIES or size > largest_bytes:
             raise ConnectionLostError
-        frame = start
-        if end > got:
-            frame = bytearray(end)
-            frame[:got] = memoryview(start)[:got]
-            await self._fill(memoryview(frame)[got:], end - got)
-        return kind, memoryview(frame)[wire.HEADER.size : end]
+        self._early = got[end:]
+        frame = memoryview(got) if len(got) >= end else await self._whole(got, end)
+        return kind, frame[wire.HEADER.size : end]
 
     def shut(self) -> None:
         """End it for both sides, also when a forked child of the pool process still holds the other end."""
@@ -49,15 +59,27 @@ class Connection:
     def close(self) -> None:
         self._end.close()
 
-    async def _fill(self, room: memoryview, at_least: int) -> int:
-        loop = asyncio.get_running_loop()
-        got = 0
+    async def _read(self) -> bytes:
         try:
-            while got < at_least:
-                count = await loop.sock_recv_into(self._end, room[got:])
-                if not count:
-                    raise ConnectionLostError
-                got += count
+            got = await asyncio.get_running_loop().sock_recv(self._end, _READ_BYTES)
         except OSError as error:
             raise ConnectionLostError from error
+        if not got:
+            raise ConnectionLostError
         return got
+
+    async def _whole(self, got: bytes, size: int) -> memoryview:
+        """A frame of so many bytes of which we have the beginning."""
+        frame = bytearray(size)
+        frame[: len(got)] = got
+        room = memoryview(frame)[len(got) :]
+        loop = asyncio.get_running_loop()
+        try:
+            while room:
+                count = await loop.sock_recv_into(self._end, room)
+                if not count:
+                    raise ConnectionLostError
+                room = room[count:]
+        except OSError as error:
+            raise ConnectionLostError from error
+        return memoryview(frame)

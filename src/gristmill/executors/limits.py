@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
 _SLACK_BYTES = 512 << 20
 
@@ -61,3 +62,13 @@ def cap_memory(memory_limit_bytes: int) -> None:
     if ceiling != resource.RLIM_INFINITY:
         cap = min(cap, ceiling)
     resource.setrlimit(resource.RLIMIT_DATA, (cap, ceiling))
+
+
+def own_resident_bytes() -> int:
+    """Resident memory of this process; where there is no /proc, the most it ever was."""
+    try:
+        with open("/proc/self/statm", "rb") as counts:
+            return int(counts.read().split()[1]) * _PAGE_BYTES
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak << 10

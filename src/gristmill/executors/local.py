@@ -3,26 +3,17 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from gristmill.executors import verdicts
-from gristmill.executors.runs import Run, Turns
+from gristmill.executors.runs import Run, Share, Turns
 from gristmill.executors.seat import Seat
 from gristmill.executors.starting import ProcessStartError
 from gristmill.ports.executor import Broken, Call, Returned
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Use:
-    """The use of a seat for one call."""
-
-    seat: Seat
-    over: bool = False
 
 
 class LocalExecutor:
@@ -77,43 +68,37 @@ class LocalExecutor:
     async def close(self) -> None:
         self._closed = True
         for run in self._turns:
-            run.put(_closed())
-        await asyncio.gather(*(run.stop() for run in self._turns))
+            self._turns.leave(run)
+            run.fail(_closed())
+            await run.stop()
         await asyncio.gather(*(seat.close() for seat in self._seats))
 
     def _hand_out(self) -> None:
-        while self._free and not self._closed and (turn := self._turns.next()):
-            run, call = turn
-            seat = self._free.pop()
-            use = _Use(seat)
-            task = run.begin(self._work(use, run, call))
-            # Also here, because work that is cancelled first never begins.
-            task.add_done_callback(partial(self._end, use))
+        while self._free and not self._closed and (run := self._turns.next()):
+            share, seat = Share(run, self._turns, len(self._seats)), self._free.pop()
+            task = run.begin(self._work(seat, share))
+            # Not in the task itself: one that is cancelled first never begins.
+            task.add_done_callback(partial(self._give_back, seat))
 
-    async def _work(self, use: _Use, run: Run, call: Call) -> None:
+    async def _work(self, seat: Seat, share: Share) -> None:
         try:
-            result = await use.seat.run(call)
-            self._give_back(use)  # The next call is on its way before anyone reads this result.
-            run.put(result)
+            await seat.work(share)
         except ProcessStartError as error:
-            self._do_without(run, call, error)
+            share.put_back()
+            self._do_without(error)
         except Exception as error:
-            log.exception("executor_failed", key=call.key)
-            run.put(Broken(call.key, verdicts.raised(error)))
+            log.exception("executor_failed")
+            share.break_oldest(verdicts.raised(error))
+        finally:
+            share.put_back()
 
-    def _end(self, use: _Use, _task: asyncio.Task[None]) -> None:
-        self._give_back(use)
+    def _give_back(self, seat: Seat, _task: asyncio.Task[None]) -> None:
+        """Seats with a process are used first."""
+        self._free.insert(len(self._free) if seat.taken else 0, seat)
+        self._hand_out()
 
-    def _give_back(self, use: _Use) -> None:
-        """Once a use. Seats with a process are used first."""
-        if not use.over:
-            use.over = True
-            self._free.insert(len(self._free) if use.seat.taken else 0, use.seat)
-            self._hand_out()
-
-    def _do_without(self, run: Run, call: Call, error: ProcessStartError) -> None:
-        """Leave the call to the processes there are; when there is none, nothing that waits can run."""
-        run.waiting.appendleft(call)
+    def _do_without(self, error: ProcessStartError) -> None:
+        """Leave the calls to the processes there are; when there is none, nothing that waits can run."""
         if not any(seat.taken for seat in self._seats):
             for waiting in self._turns:
                 waiting.break_waiting(verdicts.cannot_start(str(error)))

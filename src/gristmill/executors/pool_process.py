@@ -1,4 +1,4 @@
-"""What runs in a pool process: one call at a time from the worker, one answer each.
+"""What runs in a pool process: calls from the worker, one at a time and in order, and one answer each.
 
 PoolProcess starts it; nothing imports it in the worker. It keeps its imports few, because every start pays.
 """
@@ -32,8 +32,7 @@ def main(connection: int, lifeline: int, worker_pid: int) -> None:
     with os.fdopen(connection, "rb") as calls, os.fdopen(os.dup(connection), "wb") as replies:
         _drop_errors_from_here()
         wire.write_frame(replies, wire.READY)
-        while _serve_one(calls, replies):
-            pass
+        _serve(calls, replies)
 
 
 def _leave_stopping_to_the_worker() -> None:
@@ -56,17 +55,29 @@ def _drop_errors_from_here() -> None:
     os.close(nowhere)
 
 
-def _serve_one(calls: BinaryIO, replies: BinaryIO) -> bool:
+def _serve(calls: BinaryIO, replies: BinaryIO) -> None:
+    own_pid = os.getpid()
+    served = False
+    while _serve_one(calls, replies, own_pid, served=served):
+        served = True
+
+
+def _serve_one(calls: BinaryIO, replies: BinaryIO, own_pid: int, *, served: bool) -> bool:
     """Keep nothing of a call alive while waiting for the next one."""
     frame = wire.read_frame(calls)
     if frame is None:
         return False
-    wire.write_frame(replies, *_answer(frame[1]))
-    return True
+    kind, answer = _answer(frame[1], served=served)
+    if os.getpid() != own_pid:  # The call forked, and its child came back here too.
+        os._exit(0)
+    wire.write_frame(replies, kind, answer)
+    return kind != wire.WORN
 
 
-def _answer(body: bytes) -> tuple[bytes, bytes]:
+def _answer(body: bytes, *, served: bool) -> tuple[bytes, bytes]:
     memory_limit, result_limit = wire.LIMITS.unpack_from(body)
+    if served and (left_behind := limits.own_resident_bytes()) > memory_limit // 2:
+        return wire.WORN, wire.SIZE.pack(left_behind)
     try:
         limits.cap_memory(memory_limit)
         function, arguments = _read_call(memoryview(body)[wire.LIMITS.size :])

@@ -1,4 +1,4 @@
-"""Runs of calls, and whose turn it is."""
+"""Runs of calls, whose turn it is, and what a pool process has taken of one."""
 
 import asyncio
 from collections import deque
@@ -13,32 +13,52 @@ MOST_UNFETCHED_BYTES = 32 << 20
 
 
 class Run:
-    """The calls of one ``run``: those that wait, those that are running, and the results not yet fetched."""
+    """The calls of one ``run``: those that wait, those that were taken, and the results not yet fetched."""
 
     def __init__(self, calls: Iterable[Call]) -> None:
-        self.waiting = deque(calls)
-        self._running: set[asyncio.Task[None]] = set()
+        self._waiting = deque(calls)
+        self._taken = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._results: asyncio.Queue[Reply | Broken | Exception] = asyncio.Queue()
         self._unfetched_bytes = 0
 
     @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
     def may_begin(self) -> bool:
         """Whether a call waits and there is room for its result."""
-        unfetched = self._results.qsize() + len(self._running)
+        unfetched = self._results.qsize() + self._taken
         return bool(
-            self.waiting and unfetched < MOST_UNFETCHED and self._unfetched_bytes < MOST_UNFETCHED_BYTES
+            self._waiting and unfetched < MOST_UNFETCHED and self._unfetched_bytes < MOST_UNFETCHED_BYTES
         )
 
     def begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    def put(self, result: Reply | Broken | Exception) -> None:
-        """Hand over a result, or an exception for whoever fetches next."""
-        self._unfetched_bytes += _size(result)
-        self._results.put_nowait(result)
+    def take(self) -> Call:
+        """The next call; it comes to its result, or goes back."""
+        self._taken += 1
+        return self._waiting.popleft()
+
+    def put_back(self, calls: Iterable[Call]) -> None:
+        """Calls that were taken in this order and did not begin are next again."""
+        for call in reversed(list(calls)):
+            self._taken -= 1
+            self._waiting.appendleft(call)
+
+    def put(self, result: Reply | Broken) -> None:
+        """Hand over the result of a call that was taken."""
+        self._taken -= 1
+        self._hand_over(result)
+
+    def fail(self, error: Exception) -> None:
+        """Raise it where the next result is fetched."""
+        self._hand_over(error)
 
     async def fetch(self) -> Returned | Broken:
         result = await self._results.get()
@@ -48,15 +68,19 @@ class Run:
         return result.read() if isinstance(result, Reply) else result
 
     def break_waiting(self, failure: Failure) -> None:
-        while self.waiting:
-            self.put(Broken(self.waiting.popleft().key, failure, ran=False))
+        while self._waiting:
+            self._hand_over(Broken(self._waiting.popleft().key, failure, ran=False))
 
     async def stop(self) -> None:
         """Cancel what waits, kill what runs, and return when nothing runs any more."""
-        self.waiting.clear()
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._waiting.clear()
+
+    def _hand_over(self, result: Reply | Broken | Exception) -> None:
+        self._unfetched_bytes += _size(result)
+        self._results.put_nowait(result)
 
 
 def _size(result: Reply | Broken | Exception) -> int:
@@ -79,12 +103,48 @@ class Turns:
         if run in self._runs:
             self._runs.remove(run)
 
-    def next(self) -> tuple[Run, Call] | None:
+    def next(self) -> Run | None:
         ready = [run for run in self._runs if run.may_begin]
-        if not ready:
-            return None
-        run = min(ready, key=lambda run: len(run.waiting))
-        return run, run.waiting.popleft()
+        return min(ready, key=lambda run: run.waiting, default=None)
 
     def __iter__(self) -> Iterator[Run]:
         return iter(tuple(self._runs))
+
+
+class Share:
+    """What one pool process takes of a run: one call at first, and more as it goes along."""
+
+    def __init__(self, run: Run, turns: Turns, processes: int) -> None:
+        self._run = run
+        self._turns = turns
+        self._processes = processes
+        self._first: Call | None = run.take()
+        self._open = {self._first.key: self._first}
+
+    def take(self, *, ahead: bool = False) -> Call | None:
+        """The next call, if it is still this run's turn; the last ones are taken ahead of time by nobody.
+
+        They are for the process that is free first.
+        """
+        if self._first is not None:
+            call, self._first = self._first, None
+            return call
+        if self._turns.next() is not self._run or (ahead and self._run.waiting < self._processes):
+            return None
+        call = self._run.take()
+        self._open[call.key] = call
+        return call
+
+    def put(self, result: Reply | Broken) -> None:
+        del self._open[result.key]
+        self._run.put(result)
+
+    def break_oldest(self, failure: Failure) -> None:
+        """It was the one that ran, or that should have."""
+        if self._open:
+            self.put(Broken(next(iter(self._open)), failure))
+
+    def put_back(self) -> None:
+        """What was taken and has no result."""
+        self._run.put_back(self._open.values())
+        self._open = {}

@@ -30,32 +30,59 @@ def has_ended(pid: int) -> bool:
 
 
 class LimitWatch:
-    """Calls ``stop`` once, with the verdict, when the call passes a limit; with None when its process ended.
+    """Calls ``stop`` once, with the verdict, when the running call passes a limit; with None when its process ended.
 
     The end of a process usually shows as the end of its connection. Looking for it as well covers a forked
-    child of it that holds the connection open.
+    child of it that holds the connection open. Nothing is judged while ``has_news``: the call may have returned, and
+    what is seen may be the next one's.
     """
 
-    def __init__(self, call: Call, process: psutil.Process, stop: Callable[[Failure | None], None]) -> None:
-        self._call = call
+    def __init__(
+        self,
+        process: psutil.Process,
+        has_news: Callable[[], bool],
+        stop: Callable[[Failure | None], None],
+    ) -> None:
         self._process = process
+        self._has_news = has_news
         self._stop = stop
         self._loop = asyncio.get_running_loop()
+        self._call: Call | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, call: Call) -> None:
+        """From now on it is this one that runs."""
+        self._call = call
         self._deadline = self._loop.time() + call.time_limit_seconds
-        self._timer = self._look_later()
+        if self._timer is None or self._deadline < self._timer.when():
+            self._look_later()
 
     def end(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._call = None
 
-    def _look_later(self) -> asyncio.TimerHandle:
-        return self._loop.call_at(min(self._loop.time() + LOOK_EVERY_SECONDS, self._deadline), self._look)
+    def _look_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        until = self._loop.time() + LOOK_EVERY_SECONDS
+        if self._deadline > self._loop.time():
+            until = min(until, self._deadline)
+        self._timer = self._loop.call_at(until, self._look)
 
     def _look(self) -> None:
-        if has_ended(self._process.pid):
+        if (call := self._call) is None:
+            return
+        used_bytes = resident_bytes(self._process)
+        ended = has_ended(self._process.pid)
+        if self._has_news():
+            self._look_later()
+        elif ended:
             self._stop(None)
-        elif resident_bytes(self._process) > self._call.memory_limit_bytes:
-            self._stop(verdicts.out_of_memory(self._call.memory_limit_bytes))
+        elif used_bytes > call.memory_limit_bytes:
+            self._stop(verdicts.out_of_memory(call.memory_limit_bytes))
         elif self._loop.time() >= self._deadline:
-            self._stop(verdicts.timed_out(self._call.time_limit_seconds))
+            self._stop(verdicts.timed_out(call.time_limit_seconds))
         else:
-            self._timer = self._look_later()
+            self._look_later()

@@ -11,10 +11,12 @@ CALL = b"C"  # LIMITS, then the pickled function and arguments.
 RETURNED = b"R"  # The pickled value.
 FAILED = b"F"  # The pickled category, message and traceback, all of them text.
 NO_MEMORY = b"M"  # Python ran out of memory in the call.
+WORN = b"W"  # The call did not begin: SIZE, the bytes that calls before it have left behind, is too much.
 
-REPLIES = frozenset({READY, RETURNED, FAILED, NO_MEMORY})
+REPLIES = frozenset({READY, RETURNED, FAILED, NO_MEMORY, WORN})
 
 HEADER = struct.Struct("!cQ")
+SIZE = struct.Struct("!Q")
 LIMITS = struct.Struct("!QQ")  # Bytes of memory the call may use, bytes of pickle it may return.
 
 
