@@ -75,16 +75,16 @@ async def test_trouble_is_charged_to_the_call_that_made_it(lone, trouble, catego
 
 
 async def test_the_time_of_a_call_begins_when_the_one_before_it_has_ended(lone):
-    found = await results(lone, [call(str(n), doze, 0.02, seconds=0.3) for n in range(40)])
+    found = await results(lone, [call(str(n), doze, 0.03, seconds=1) for n in range(50)])
     assert {result.value for result in found.values()} == {b"z"}
 
 
 async def test_a_worker_that_was_busy_charges_nobody_for_it(lone):
     """The call has returned long before its time was up; nobody came to see."""
     await only_result(lone, call("starts the process", double, 1))
-    waiting = asyncio.create_task(only_result(lone, call("a", doze, 0.1, MIB, seconds=0.3)))
+    waiting = asyncio.create_task(only_result(lone, call("a", doze, 0.1, MIB, seconds=0.5)))
     await asyncio.sleep(0.05)
-    time.sleep(0.5)  # noqa: ASYNC251 - nothing else of the worker runs meanwhile.
+    time.sleep(1)  # noqa: ASYNC251 - nothing else of the worker runs meanwhile.
     assert await waiting == Returned("a", b"z" * MIB)
 
 
