@@ -41,7 +41,7 @@ async def reconcile(pair: Pair, *, everything: bool = False, pause: float = _PAU
     return Reconciled(
         done=done and not aside,
         moved={each.name: each.received for each in sides},
-        left={each.name: None if each.owes is None else each.owes.rows for each in sides},
+        left={each.name: await _left(pair, number) for number, each in enumerate(sides)},
         problems={each.name: each.problem for each in sides if each.problem is not None},
         set_aside=aside,
     )
@@ -49,6 +49,13 @@ async def reconcile(pair: Pair, *, everything: bool = False, pause: float = _PAU
 
 def _down(pair: Pair) -> list[DatabaseStatus]:
     return [each for each in pair.status().databases if each.problem is not None]
+
+
+async def _left(pair: Pair, number: int) -> int | None:
+    """Counted now: while one is down, what the other one owes is known all the same."""
+    if pair.status().databases[number].problem is not None:
+        return None
+    return (await pair.databases[number].replication.count_owed()).rows
 
 
 async def _set_aside(pair: Pair, number: int) -> Sequence[SetAside]:
