@@ -74,6 +74,18 @@ FAILOVER_DEFECTS = (
         "replication.settle([], peer=peer)",
     ),
     _failover(
+        "rows are sent again before they are settled",
+        "links.py",
+        "        if after is None:  #",
+        "        if False:  #",
+    ),
+    _failover(
+        "what was confirmed before a loss is settled after it",
+        "pair.py",
+        "        await side.settled()  #",
+        "        #",
+    ),
+    _failover(
         "handed over at once",
         "reconciler.py",
         "preferred.healthy_seconds < self._options.hand_over_after",

@@ -111,6 +111,8 @@ class Links:
         return None
 
     async def _page(self, source: Side, since: int, after: str | None) -> OwedPage:
+        if after is None:  # Else the rows of the page before would come again.
+            await source.settled()
         limit = self._options.page_rows
         page = await source.call(
             lambda database: database.replication.owed(limit=limit, since=since, after=after)
@@ -128,13 +130,18 @@ class Links:
         peer = merged.standing.identity
         held = [merge.row for merge in merged.merges if merge.fate is Fate.HELD]
         await self._set_aside(source, target, merged.merges)
+        await source.settled()
+        # Nobody need wait for it: until it is done, and if it never is, these rows would only be sent again.
+        source.settle_beside(self._settle(source, target, held, peer))
+        return len(held) == len(page.rows)
+
+    async def _settle(self, source: Side, target: Side, held: Sequence[Row], peer: Identity) -> None:
         try:
             target.received += await source.call(
                 lambda database: database.replication.settle(held, peer=peer)
             )
         except SideUnavailableError as error:
             _log.info("marks_not_settled", database=source.name, reason=error.reason)
-        return len(held) == len(page.rows)
 
     async def _merge(self, target: Side, rows: Sequence[Row], source: Standing) -> Merged:
         """Merge the rows. Where that fails for a reason that is no outage, find the rows that it fails for (A3)."""
@@ -174,6 +181,7 @@ class Links:
         other = self._pair.other(serving)
         for source, target in ((serving, other), (other, serving)):
             await self.push(source, target, until=until)
+            await source.settled()  # A row that the other one sends now would stay owed to it.
         owed = [await self.count(source) for source in (serving, other)]
         return not any(owed)
 
@@ -200,6 +208,7 @@ class Links:
 
     async def count(self, source: Side) -> int:
         target = self._pair.other(source)
+        await source.settled()
         source.owes = await source.call(lambda database: database.replication.count_owed())
         target.lacks = Missing(source.owes.rows, self._since(source, target)) if source.owes.rows else None
         return source.owes.rows
