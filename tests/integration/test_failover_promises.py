@@ -188,6 +188,17 @@ async def test_a_confirmation_from_before_everything_is_owed_again_settles_nothi
     assert (await two.one.replication.count_owed()).rows == 1
 
 
+async def test_until_the_preferred_one_serves_again_writes_leave_no_mark_that_keeps_it_from_that(two):
+    process = await two.process(one=True)
+    process.lines["one"].cut = False
+    assert await process.reconcile()
+    assert two.acting() == {"two"}
+    with acknowledging() as acknowledged:
+        await batches.submit(process, "a")
+    assert acknowledged.replicated
+    assert (await two.two.replication.count_owed()).rows == 0
+
+
 async def test_what_was_read_more_than_ten_minutes_ago_is_read_again_before_it_is_written(two):
     """B3: a process that was frozen between the two would bring back what was forgotten since."""
     process = await two.process()

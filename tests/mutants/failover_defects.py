@@ -86,6 +86,12 @@ FAILOVER_DEFECTS = (
         "        #",
     ),
     _failover(
+        "marks keep the preferred one from serving again",
+        "links.py",
+        "        if not self._all_is_well():\n            await",
+        "        if False:\n            await",
+    ),
+    _failover(
         "handed over at once",
         "reconciler.py",
         "preferred.healthy_seconds < self._options.hand_over_after",

@@ -133,6 +133,8 @@ class Links:
         await source.settled()
         # Nobody need wait for it: until it is done, and if it never is, these rows would only be sent again.
         source.settle_beside(self._settle(source, target, held, peer))
+        if not self._all_is_well():
+            await source.settled()  # The hand-over waits for a moment at which nothing is owed.
         return len(held) == len(page.rows)
 
     async def _settle(self, source: Side, target: Side, held: Sequence[Row], peer: Identity) -> None:
@@ -188,8 +190,7 @@ class Links:
     async def only_in_flight(self) -> bool:
         """Whether the preferred one serves, neither lags, and all that is owed was written just now."""
         pair = self._pair
-        lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
-        if lags or pair.serving is not pair.preferred:
+        if not self._all_is_well():
             return False
         now = self._clock.monotonic()
         if self._counted is not None and now - self._counted < self._options.in_flight:
@@ -200,6 +201,12 @@ class Links:
                 return False
         self._counted = now
         return True
+
+    def _all_is_well(self) -> bool:
+        """Whether the preferred one serves, and neither is known to lack anything."""
+        pair = self._pair
+        lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
+        return not lags and pair.serving is pair.preferred
 
     def _is_in_flight(self, marked_at: datetime | None) -> bool:
         if marked_at is None:
