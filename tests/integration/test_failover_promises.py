@@ -24,6 +24,8 @@ from tests.support import builders
 from tests.support.clocks import ManualClock
 from tests.support.two_memories import QUICK, two_memories
 
+PATIENT = replace(QUICK, call_timeout=5.0)
+
 
 @pytest.fixture
 async def two():
@@ -108,6 +110,7 @@ async def test_what_is_written_again_is_not_said_to_be_replicated_while_it_is_ow
 async def test_writes_at_the_same_time_are_brought_over_together(two):
     process = await two.process()
     batch_id = await batches.submit(process, *"abcdefghijklmnopqrstuvwxyz")
+    await process.settled()
     merge, merged = two.two.replication.merge, []
 
     async def slowly(rows, **options):
@@ -123,6 +126,77 @@ async def test_writes_at_the_same_time_are_brought_over_together(two):
     two.assert_equal()
     for claimed in claims:
         assert await batches.get(two.two, batch_id, claimed[0].item_id) == claimed[0]
+
+
+def held_up(database):
+    """Let settling wait for the event that is returned."""
+    settle, going_on = database.replication.settle, asyncio.Event()
+
+    async def late(rows, **options):
+        await going_on.wait()
+        return await settle(rows, **options)
+
+    database.replication.settle = late
+    return going_on
+
+
+async def test_no_write_waits_for_its_marks_to_be_settled_and_nothing_is_sent_twice_for_that(two):
+    process = await two.process(options=PATIENT)
+    settling, merge, merged = held_up(two.one), two.two.replication.merge, []
+
+    async def noted(rows, **options):
+        merged.extend(row.token for row in rows)
+        return await merge(rows, **options)
+
+    two.two.replication.merge = noted
+    with acknowledging() as acknowledged:
+        batch_id = await batches.submit(process)
+    assert acknowledged.replicated
+    assert (await two.one.replication.count_owed()).rows == 1
+    following = asyncio.create_task(process.batches.create_processing_records(batch_id, builders.items("a")))
+    await asyncio.sleep(0.01)
+    assert not following.done()
+    settling.set()
+    await following
+    await process.settled()
+    two.assert_equal()
+    assert len(merged) == len(set(merged)) == 2
+
+
+async def test_marks_of_a_process_that_dies_before_they_are_settled_are_settled_by_another(two):
+    dying = await two.process(options=PATIENT)
+    settle = two.one.replication.settle
+    held_up(two.one)
+    with acknowledging() as acknowledged:
+        await batches.submit(dying)
+    assert acknowledged.replicated
+    two.one.replication.settle = settle
+    two.opened.remove(dying)
+    assert await (await two.process()).reconcile()
+    two.assert_equal()
+
+
+async def test_a_confirmation_from_before_everything_is_owed_again_settles_nothing_after_it(two):
+    process = await two.process(options=PATIENT)
+    settling = held_up(two.one)
+    await batches.submit(process)
+    owing = asyncio.create_task(process.owe_everything())
+    await asyncio.sleep(0.01)
+    settling.set()
+    await owing
+    await process.settled()
+    assert (await two.one.replication.count_owed()).rows == 1
+
+
+async def test_until_the_preferred_one_serves_again_writes_leave_no_mark_that_keeps_it_from_that(two):
+    process = await two.process(one=True)
+    process.lines["one"].cut = False
+    assert await process.reconcile()
+    assert two.acting() == {"two"}
+    with acknowledging() as acknowledged:
+        await batches.submit(process, "a")
+    assert acknowledged.replicated
+    assert (await two.two.replication.count_owed()).rows == 0
 
 
 async def test_what_was_read_more_than_ten_minutes_ago_is_read_again_before_it_is_written(two):

@@ -74,6 +74,24 @@ FAILOVER_DEFECTS = (
         "replication.settle([], peer=peer)",
     ),
     _failover(
+        "rows are sent again before they are settled",
+        "links.py",
+        "        if after is None:  #",
+        "        if False:  #",
+    ),
+    _failover(
+        "what was confirmed before a loss is settled after it",
+        "pair.py",
+        "        await side.settled()  #",
+        "        #",
+    ),
+    _failover(
+        "marks keep the preferred one from serving again",
+        "links.py",
+        "        if not self._all_is_well():\n            await",
+        "        if False:\n            await",
+    ),
+    _failover(
         "handed over at once",
         "reconciler.py",
         "preferred.healthy_seconds < self._options.hand_over_after",

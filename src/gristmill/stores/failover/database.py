@@ -77,6 +77,7 @@ class FailoverDatabase:
         await self._reconciler.stop()
         try:
             await self._reconciler.last_chance()
+            await self.settled()
         finally:
             await self._close_sides()
 
@@ -121,6 +122,11 @@ class FailoverDatabase:
     async def reconcile(self) -> bool:
         """Bring the two together now, as the background work does every second; whether neither owes anything."""
         return await self._reconciler.cycle()
+
+    async def settled(self) -> None:
+        """Wait for what follows a write beside the next ones: the marks of what both databases hold are settled."""
+        for side in self._pair.sides:
+            await side.settled()
 
     async def owe_everything(self) -> None:
         """Owe each database all that the other one holds, so that reconciling sends it again; for when they differ."""

@@ -111,6 +111,8 @@ class Links:
         return None
 
     async def _page(self, source: Side, since: int, after: str | None) -> OwedPage:
+        if after is None:  # Else the rows of the page before would come again.
+            await source.settled()
         limit = self._options.page_rows
         page = await source.call(
             lambda database: database.replication.owed(limit=limit, since=since, after=after)
@@ -128,13 +130,20 @@ class Links:
         peer = merged.standing.identity
         held = [merge.row for merge in merged.merges if merge.fate is Fate.HELD]
         await self._set_aside(source, target, merged.merges)
+        await source.settled()
+        # Nobody need wait for it: until it is done, and if it never is, these rows would only be sent again.
+        source.settle_beside(self._settle(source, target, held, peer))
+        if not self._all_is_well():
+            await source.settled()  # The hand-over waits for a moment at which nothing is owed.
+        return len(held) == len(page.rows)
+
+    async def _settle(self, source: Side, target: Side, held: Sequence[Row], peer: Identity) -> None:
         try:
             target.received += await source.call(
                 lambda database: database.replication.settle(held, peer=peer)
             )
         except SideUnavailableError as error:
             _log.info("marks_not_settled", database=source.name, reason=error.reason)
-        return len(held) == len(page.rows)
 
     async def _merge(self, target: Side, rows: Sequence[Row], source: Standing) -> Merged:
         """Merge the rows. Where that fails for a reason that is no outage, find the rows that it fails for (A3)."""
@@ -174,14 +183,14 @@ class Links:
         other = self._pair.other(serving)
         for source, target in ((serving, other), (other, serving)):
             await self.push(source, target, until=until)
+            await source.settled()  # A row that the other one sends now would stay owed to it.
         owed = [await self.count(source) for source in (serving, other)]
         return not any(owed)
 
     async def only_in_flight(self) -> bool:
         """Whether the preferred one serves, neither lags, and all that is owed was written just now."""
         pair = self._pair
-        lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
-        if lags or pair.serving is not pair.preferred:
+        if not self._all_is_well():
             return False
         now = self._clock.monotonic()
         if self._counted is not None and now - self._counted < self._options.in_flight:
@@ -193,6 +202,12 @@ class Links:
         self._counted = now
         return True
 
+    def _all_is_well(self) -> bool:
+        """Whether the preferred one serves, and neither is known to lack anything."""
+        pair = self._pair
+        lags = pair.acting.missing is not None or any(side.lacks for side in pair.sides)
+        return not lags and pair.serving is pair.preferred
+
     def _is_in_flight(self, marked_at: datetime | None) -> bool:
         if marked_at is None:
             return False
@@ -200,6 +215,7 @@ class Links:
 
     async def count(self, source: Side) -> int:
         target = self._pair.other(source)
+        await source.settled()
         source.owes = await source.call(lambda database: database.replication.count_owed())
         target.lacks = Missing(source.owes.rows, self._since(source, target)) if source.owes.rows else None
         return source.owes.rows

@@ -241,6 +241,7 @@ class Pair:
             await self._owe_everything(self.other(side), (await side.standing()).identity)
 
     async def _owe_everything(self, side: Side, peer: Identity) -> int:
+        await side.settled()  # What was confirmed before it was lost.
         rows = await side.call(
             lambda database: database.replication.distrust(peer), within=self._options.open_timeout
         )

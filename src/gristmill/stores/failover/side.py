@@ -1,9 +1,9 @@
 """One of the two databases, its time-outs and its breaker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import ReplicatedDatabase
@@ -50,6 +50,7 @@ class Side:
         self.owes: Owed | None = None
         self.lacks: Missing | None = None
         self.received = 0
+        self._settling: set[asyncio.Task[None]] = set()
 
     @property
     def is_down(self) -> bool:
@@ -94,6 +95,21 @@ class Side:
         self.remembers = found.peer
         if self.seen is None or not self.seen.continues(found.identity):
             self.seen = found.identity
+
+    # -- marks ---------------------------------------------------------------------------------------
+
+    def settle_beside(self, settling: Coroutine[Any, Any, None]) -> None:
+        """Settle marks of this database beside whatever comes next."""
+        self._settling.add(asyncio.create_task(settling))
+
+    async def settled(self) -> None:
+        """Wait for the marks that are being settled. Raises what went wrong with that, once."""
+        if self._settling:
+            done, _ = await asyncio.wait(self._settling)
+            ended = done & self._settling
+            self._settling -= done
+            for each in ended:
+                each.result()
 
     # -- the breaker ---------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Table, bindparam
+from sqlalchemy import ARRAY, Connection, CursorResult, Table, any_, bindparam, func, update
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
@@ -74,6 +74,32 @@ class BulkStatement:
         compiled = _compiled(self._statement, dialect)
         assert compiled.names == self._names
         return self._texts.setdefault(dialect.name, compiled.text)
+
+
+class BulkUpdate:
+    """Sets columns of rows that are there: plain tuples in the order of ``names``, then the row's ``no``, each row once.
+
+    PostgreSQL gets all of them in one statement, which costs half of one for each row.
+    """
+
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self._names = (*names, "no")
+        key = table.c.no == bindparam("no_")
+        values: dict[str, Any] = {name: bindparam(name) for name in names}
+        self._each = BulkStatement(update(table).where(key).values(values), (*names, "no_"))
+        lists = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in self._names]
+        given = func.unnest(*lists).table_valued(*self._names).render_derived(name="given")
+        together: dict[str, Any] = {name: given.c[name] for name in names}
+        # Named twice: else PostgreSQL may read the whole table for a few hundred rows.
+        chosen = (table.c.no == given.c.no, table.c.no == any_(lists[-1]))
+        self._together = RawStatement(update(table).where(*chosen).values(together))
+
+    def execute(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
+        if connection.dialect.name != POSTGRESQL:
+            self._each.execute(connection, values)
+        elif values:
+            lists = map(list, zip(*values, strict=True))
+            self._together.execute(connection, dict(zip(self._names, lists, strict=True)))
 
 
 class BulkInsert:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, literal, select, update
+from sqlalchemy import Connection, bindparam, func, literal, select
 
 from gristmill.domain.moves import Write
 from gristmill.domain.record import Item, Record
 from gristmill.stores.sql import locks
 from gristmill.stores.sql.columns import instant
-from gristmill.stores.sql.raw import BulkInsert, BulkStatement, RawStatement
+from gristmill.stores.sql.raw import BulkInsert, BulkStatement, BulkUpdate, RawStatement
 from gristmill.stores.sql.rows import (
     COLUMNS,
     COMPLETED_NAMES,
@@ -31,7 +31,6 @@ from gristmill.stores.sql.value_lists import packed_texts, texts_in
 # Draws a write id of its own for every row (protocol V2), and says when it is written.
 DrawWrite = Callable[[], Write]
 
-_KEY = records.c.no == bindparam("key")
 _OF_BATCH = records.c.batch_id == bindparam("of_batch")
 _IS_ITEM = (_OF_BATCH, records.c.item_id.in_(texts_in("item_ids")))
 # As an array PostgreSQL looks each up in the unique index; IN lets it read the whole batch instead.
@@ -47,11 +46,6 @@ _KEYS_OF_ITEMS = RawStatement(
 )
 
 
-def _update(names: Sequence[str]) -> BulkStatement:
-    changes: dict[str, Any] = {name: bindparam(name) for name in names}
-    return BulkStatement(update(records).where(_KEY).values(changes), [*names, "key"])
-
-
 _WHOLE = insert(records).values({name: bindparam(name) for name in NAMES})
 _INSERT_NEW = BulkStatement(_WHOLE.or_nothing(), NAMES)
 _INSERT_MISSING = BulkInsert(records, NAMES)
@@ -59,9 +53,9 @@ _REPLACE = BulkStatement(
     _WHOLE.or_update(["batch_id", "item_id"], {name: _WHOLE.excluded[name] for name in NAMES}),
     NAMES,
 )
-_MOVE = _update(STATE_NAMES)
-_COMPLETE = _update(COMPLETED_NAMES)
-_SHOW = _update(SHOWN_NAMES)
+_MOVE = BulkUpdate(records, STATE_NAMES)
+_COMPLETE = BulkUpdate(records, COMPLETED_NAMES)
+_SHOW = BulkUpdate(records, SHOWN_NAMES)
 
 
 def insert_new(
