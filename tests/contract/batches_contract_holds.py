@@ -119,6 +119,7 @@ class HoldsContract:
         second = await steps.submit(database, "second-a", "second-b")
         clock.advance(1)
         await steps.submit(database, "third", "third-b", kind="prices")
+        clock.advance(1)
         urgent = await steps.submit(database, "urgent", priority=1)
         claimed = await steps.claim(database, 4)
         assert [record.item_id for record in claimed][:2] == ["urgent", "first"]
