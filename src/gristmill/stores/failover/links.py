@@ -92,6 +92,14 @@ class Links:
         Returns the source as it was before its last rows were read.
         With ``pages`` no more than that many, with ``until`` no page after that moment of the monotonic clock.
         """
+        brought = await self._push_pages(source, target, since=since, pages=pages, until=until)
+        if not self._all_is_well():
+            await source.settled()  # The hand-over waits for a moment at which nothing is owed.
+        return brought
+
+    async def _push_pages(
+        self, source: Side, target: Side, *, since: int, pages: int | None, until: float | None
+    ) -> Identity | None:
         whole, after, brought = True, None, 0
         while (pages is None or brought < pages) and (until is None or self._clock.monotonic() < until):
             remembered = target.remembers
@@ -133,8 +141,6 @@ class Links:
         await source.settled()
         # Nobody need wait for it: until it is done, and if it never is, these rows would only be sent again.
         source.settle_beside(self._settle(source, target, held, peer))
-        if not self._all_is_well():
-            await source.settled()  # The hand-over waits for a moment at which nothing is owed.
         return len(held) == len(page.rows)
 
     async def _settle(self, source: Side, target: Side, held: Sequence[Row], peer: Identity) -> None:
