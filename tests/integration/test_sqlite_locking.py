@@ -72,7 +72,7 @@ async def test_reading_waits_for_no_writer(database: SqlDatabase, holder):
 async def test_lock_held_too_long_is_an_outage_with_advice(
     database: SqlDatabase, holder, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite.SqliteFile, "patience_seconds", 0.0)
     with pytest.raises(StoreUnavailableError, match=r"gristmill\.db locked .* run the same command again"):
         await steps.submit(database)
 
