@@ -21,29 +21,29 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresHost
 
 
 def test_a_new_database_has_no_revision_until_it_is_upgraded(shell: Shell):
-    found = shell.json("db", "current")
+    found = shell.look("db", "current")
     assert (found["revision"], found["newest"], found["up_to_date"]) == (None, HEAD, False)
     assert not (shell.home / "gristmill.db").exists()
-    assert shell.json("db", "upgrade")["to"] == HEAD
-    again = shell.json("db", "upgrade")
+    assert shell.look("db", "upgrade")["to"] == HEAD
+    again = shell.look("db", "upgrade")
     assert (again["from"], again["to"]) == (HEAD, HEAD)
-    assert shell.json("db", "current")["up_to_date"] is True
+    assert shell.look("db", "current")["up_to_date"] is True
     assert "s3cret" not in shell.run("db", "current").stdout
 
 
 def test_back_and_forward_again_keeps_the_records(shell: Shell):
-    submitted = shell.json("ingest", str(FAQ), "--no-wait")
-    described = shell.json("db", "downgrade", REVISIONS[0])
+    submitted = shell.look("ingest", str(FAQ), "--no-wait")
+    described = shell.look("db", "downgrade", REVISIONS[0])
     assert (described["to"], described["downgraded"]) == (REVISIONS[0], False)
     assert len(described["lost"]) == len(REVISIONS) - 1
-    assert shell.json("db", "current")["revision"] == HEAD
-    done = shell.json("db", "downgrade", REVISIONS[0], "--yes")
+    assert shell.look("db", "current")["revision"] == HEAD
+    done = shell.look("db", "downgrade", REVISIONS[0], "--yes")
     assert (done["from"], done["to"], done["downgraded"]) == (HEAD, REVISIONS[0], True)
-    assert shell.json("db", "current")["revision"] == REVISIONS[0]
-    assert shell.json("db", "downgrade", code=2)["error"]["kind"] == "revision"
+    assert shell.look("db", "current")["revision"] == REVISIONS[0]
+    assert shell.look("db", "downgrade", code=2)["error"]["kind"] == "revision"
     assert shell.run("worker", "run-once").code == 0
-    assert shell.json("batches", "show", submitted["batch_id"])["completed_count"] == 1
-    assert shell.json("db", "current")["revision"] == HEAD
+    assert shell.look("batches", "show", submitted["batch_id"])["completed_count"] == 1
+    assert shell.look("db", "current")["revision"] == HEAD
     assert shell.run("doctor").code == 0
 
 
@@ -51,7 +51,7 @@ def test_without_auto_migrate_an_older_schema_is_left_alone(shell: Shell):
     off = {"AUTO_MIGRATE": "false"}
     fresh = shell.run("stats", **off)
     assert (fresh.code, "gristmill db upgrade" in fresh.stderr) == (1, True)
-    shell.json("db", "upgrade")
+    shell.look("db", "upgrade")
     assert shell.run("stats", **off).code == 0
     step_back = shell.run("db", "downgrade", "--yes")
     assert step_back.code == 0
@@ -60,9 +60,9 @@ def test_without_auto_migrate_an_older_schema_is_left_alone(shell: Shell):
     assert refused.code == 1
     assert f"schema {REVISIONS[-2]}" in refused.stderr
     assert "gristmill db upgrade" in refused.stderr
-    assert shell.json("db", "current")["revision"] == REVISIONS[-2]
+    assert shell.look("db", "current")["revision"] == REVISIONS[-2]
     assert shell.run("stats", GRISTMILL_AUTO_MIGRATE="true", **off).code == 0
-    assert shell.json("db", "current")["revision"] == HEAD
+    assert shell.look("db", "current")["revision"] == HEAD
 
 
 @pytest.mark.parametrize("unknown", ["0000", "nonsense", HEAD])
