@@ -29,8 +29,9 @@ check: $(VENV)/.dev ## formatting, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## check, then every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: check ## check, then every test; those against the clock by themselves
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # What Gristmill is compared with has an environment of its own; where that cannot be made, its row is left empty.
 .venv-bench/.done: requirements/bench.txt

@@ -84,6 +84,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         postgresql.remove()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_batch_ends_whole_whatever_happens_to_its_databases(installation: Installation, seed: int):
     batch_id = asyncio.run(installation.submitted())

@@ -84,6 +84,7 @@ async def owed(database: FailoverDatabase) -> int:
     return sum(each.rows for each in counted)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("away", ["postgresql", "qdrant"])
 async def test_ten_thousand_owed_records_are_brought_over_in_ten_seconds(
     postgresql: PostgresServer, qdrant: QdrantServer, tmp_path: Path, away: str
