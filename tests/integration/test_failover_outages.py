@@ -105,14 +105,14 @@ async def test_a_hanging_database_counts_as_down_and_holds_nothing_else_up(two):
 
 
 async def test_writes_that_wait_for_a_push_that_hangs_do_not_hang_too(two):
-    process = await two.process(options=replace(QUICK, call_timeout=0.5))
+    process = await two.process(options=replace(QUICK, call_timeout=1.0))
     batch_id = await batches.submit(process, *"abcdef")
     process.lines["two"].hangs = True
     started = time.monotonic()
     claims = [asyncio.create_task(batches.claim(process, 1)) for _ in range(2)]
     await asyncio.sleep(0.1)
     await asyncio.gather(*claims, *(batches.claim(process, 1) for _ in range(2)))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 1.9  # One time-out; two if they waited one after the other.
     assert list((await batches.statuses(two.one, batch_id)).values()).count("processing") == 4
 
 

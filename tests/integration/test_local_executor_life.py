@@ -18,7 +18,7 @@ from gristmill.ports.executor import Returned
 from tests.contract.executor_calls import (
     announce_and_hang,
     double,
-    leave_a_mark,
+    leave_a_mark_later,
     marks_in,
     pid,
 )
@@ -106,7 +106,7 @@ async def test_a_process_that_was_killed_between_calls_costs_no_call():
 
 async def test_runs_share_the_processes_in_turn(tmp_path):
     executor = LocalExecutor(1)
-    long_run = executor.run([call(f"k{n}", leave_a_mark, str(tmp_path), f"k{n}") for n in range(200)])
+    long_run = executor.run([call(f"k{n}", leave_a_mark_later, str(tmp_path), f"k{n}") for n in range(200)])
     async with aclosing(long_run):
         await anext(long_run)
         short = await only_result(executor, call("short", marks_in, str(tmp_path)))

@@ -177,7 +177,7 @@ async def test_a_cancelled_call_stops_its_statement(database: PostgresDatabase):
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
     await steps.submit(database, "a")
 
 

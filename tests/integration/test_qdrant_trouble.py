@@ -60,12 +60,15 @@ async def test_acknowledged_writes_survive_kill_nine(server: QdrantServer, datab
 
 async def test_frozen_server_is_an_outage_after_the_time_out(server: QdrantServer, database: QdrantDatabase):
     batch_id = await steps.submit(database, "a")
+    impatient = _database(server.url, seconds=3)
+    await impatient.open()
     server.freeze()
-    with pytest.raises(StoreUnavailableError, match="did not answer within 1 s"):
-        await database.batches.claim_records("w1", limit=1)
-    assert not (await database.check()).ok
+    with pytest.raises(StoreUnavailableError, match="did not answer within 3 s"):
+        await impatient.batches.claim_records("w1", limit=1)
+    assert not (await impatient.check()).ok
     server.thaw()
-    assert steps.ids(await steps.claim(database, batch_id=batch_id)) == ["a"]
+    assert steps.ids(await steps.claim(impatient, batch_id=batch_id)) == ["a"]
+    await impatient.close()
 
 
 async def test_killed_server_is_an_outage(server: QdrantServer, database: QdrantDatabase):
@@ -190,12 +193,12 @@ async def test_health_tells_version_and_size(database: QdrantDatabase):
     assert health.details["version"]
 
 
-def _options(url: str, *, key: str | None = KEY) -> QdrantOptions:
-    return QdrantOptions(url, api_key=key and SecretStr(key), timeout_seconds=1, prefix="g")
+def _options(url: str, *, key: str | None = KEY, seconds: int = 10) -> QdrantOptions:
+    return QdrantOptions(url, api_key=key and SecretStr(key), timeout_seconds=seconds, prefix="g")
 
 
-def _database(url: str, *, key: str | None = KEY) -> QdrantDatabase:
-    return QdrantDatabase(_options(url, key=key), clock=ManualClock())
+def _database(url: str, *, key: str | None = KEY, seconds: int = 10) -> QdrantDatabase:
+    return QdrantDatabase(_options(url, key=key, seconds=seconds), clock=ManualClock())
 
 
 async def _open(url: str, *, key: str | None = KEY) -> None:

@@ -132,7 +132,7 @@ async def test_a_cancelled_call_stops_its_statement_through_it_too(database: Pos
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("end", [SshServer.kill, SshServer.stop])
@@ -180,7 +180,7 @@ async def test_an_ssh_server_that_freezes_is_given_up_in_time(database: Postgres
             assert time.monotonic() - started < 3 * TIMEOUT_SECONDS
         started = time.monotonic()
         await database.close()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < TIMEOUT_SECONDS
     finally:
         ssh.thaw()
 
