@@ -92,6 +92,7 @@ def test_a_batch_ends_whole_whatever_happens_to_its_databases(installation: Inst
         team.start(2)
         wait_for_items(team, 1)
         hits = strike_in_turn(installation, team, seed)
+        team.hurry()
         wait_until_completed(installation, team, batch_id)
         check_pauses(team, hits)
 

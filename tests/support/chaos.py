@@ -105,6 +105,10 @@ class Team:
         self.processes[0].kill()
         self.processes[0].wait()
 
+    def hurry(self) -> None:
+        """What is left to do takes no longer than it takes."""
+        self._log.with_name(f"{self._log.name}.hurry").touch()
+
     def said(self) -> str:
         return self._errors.read_text()
 

@@ -1,6 +1,6 @@
 """A real worker process over the databases of the settings: ``python -m tests.support.chaos_worker HOME LOG``.
 
-Its items do nothing but take a moment. A line of the log is ``<event> <pid> <monotonic seconds> <item> <epoch>``;
+Its items do nothing but take a moment, until there is a file ``LOG.hurry``. A line of the log is ``<event> <pid> <monotonic seconds> <item> <epoch>``;
 ``ack`` says that the database has acknowledged the completion of the item.
 """
 
@@ -27,6 +27,11 @@ GROUP = 10
 class Log:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._hurry = path.with_name(f"{path.name}.hurry")
+
+    @property
+    def hurries(self) -> bool:
+        return self._hurry.exists()
 
     def note(self, event: str, item: str = "-", epoch: int = 0) -> None:
         os.write(self._file, f"{event} {os.getpid()} {time.monotonic():.6f} {item} {epoch}\n".encode())
@@ -41,7 +46,8 @@ class Pause:
     async def process(self, records: Sequence[Record], _show_stage: ShowStage) -> AsyncIterator[Processed]:
         for record in records:
             self._log.note("start", record.item_id, record.epoch)
-            await asyncio.sleep(ITEM_SECONDS)
+            if not self._log.hurries:
+                await asyncio.sleep(ITEM_SECONDS)
             yield Processed(record, Done())
 
 
