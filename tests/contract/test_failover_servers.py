@@ -6,7 +6,7 @@ from tests.contract.failover_setups import SOAK, Batches, Documents
 
 
 class TestFailoverServersBatches(OverServers, Batches):
-    pass
+    arrangements = ARRANGEMENTS if SOAK else HALF_OF_THEM
 
 
 class TestFailoverServersDocuments(OverServers, Documents):
