@@ -65,6 +65,21 @@ async def test_an_older_copy_is_noticed_by_who_sent_it_what_it_lacks_though_it_w
     assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
 
 
+async def test_a_copy_from_before_it_served_is_not_trusted_by_who_sees_it_alone(two):
+    """A5: it is written on, past the number that the other one remembers, by a process that never saw that one."""
+    older = copied(two.two.tables)
+    left = await two.process()
+    kept = await batches.submit(left, "b", "c")
+    vars(two.two.tables).update(vars(older))
+    right = await two.process(one=True)
+    await write_past(right, two.two, two.one.tables.peer)
+    right.lines["one"].cut = False
+    for process in (right, left, right):
+        await process.reconcile()
+    two.assert_equal()
+    assert await batches.statuses(right, kept) == {"b": "pending", "c": "pending"}
+
+
 async def test_a_database_that_is_restored_twice_while_the_other_one_is_away(two):
     """A5: the second time it comes back as it was before it was noticed the first time."""
     process = await two.process()

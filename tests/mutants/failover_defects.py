@@ -116,8 +116,14 @@ FAILOVER_DEFECTS = (
     _failover(
         "alone, an older copy keeps its name",
         "pair.py",
-        "identity = await side.call(lambda database: database.replication.reincarnate())",
-        "identity = (await side.standing()).identity",
+        "await side.call(lambda database: database.replication.reincarnate())",
+        "(await side.standing()).identity",
+    ),
+    _failover(
+        "who serves first, alone, keeps its name",
+        "pair.py",
+        "if self.other(first).is_down and self.serving",
+        "if False and self.serving",
     ),
     _failover(
         "who saw it newer says nothing",

@@ -126,6 +126,10 @@ class Pair:
         first = (whole or filled or there)[0]
         first.lacks = first.lacks or found[first.name].acting.missing
         await self.switch(first, "the first start")
+        if self.other(first).is_down and self.serving is first and self.acting.by == self._by:
+            await self._become_another(
+                first
+            )  # It may be a copy from before it served: nobody can be asked (A5).
 
     async def _leave(self, side: Side) -> None:
         """Follow who left the database that is down, or be the first to leave it."""
@@ -217,9 +221,11 @@ class Pair:
 
     async def _mark_as_another(self, side: Side) -> None:
         """It serves alone, without what the other one would send it: that one must know when it comes back."""
-        identity = await side.call(lambda database: database.replication.reincarnate())
-        self.other(side).remembers = identity
+        await self._become_another(side)
         self._teller.tell(Happening.DISTRUSTED, side.name, "it lacks writes that only the other database has")
+
+    async def _become_another(self, side: Side) -> None:
+        self.other(side).remembers = await side.call(lambda database: database.replication.reincarnate())
 
     async def _distrust(self, side: Side, found: Identity, remembered: Identity | None) -> None:
         """Owe everything to a database again. If it serves, it stops, unless the other one has not caught up itself."""
