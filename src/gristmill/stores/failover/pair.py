@@ -127,9 +127,8 @@ class Pair:
         first.lacks = first.lacks or found[first.name].acting.missing
         await self.switch(first, "the first start")
         if self.other(first).is_down and self.serving is first and self.acting.by == self._by:
-            await self._become_another(
-                first
-            )  # It may be a copy from before it served: nobody can be asked (A5).
+            # It may be a copy from before it served: nobody can be asked (A5).
+            await self._become_another(first)
 
     async def _leave(self, side: Side) -> None:
         """Follow who left the database that is down, or be the first to leave it."""
