@@ -43,7 +43,7 @@ bench: $(VENV)/.dev .venv-bench/.done ## measure speed and answers; writes bench
 	$(BIN)/python -m bench.run
 
 soak: $(VENV)/.dev ## the slow, long versions of the tests
-	GRISTMILL_TEST_SOAK=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/acceptance tests/contract/test_failover_servers.py tests/contract/test_failover_sqlite.py tests/integration/test_engine_machine.py tests/integration/test_stores_copy_around.py tests/integration/test_stores_copy_killed.py tests/integration/test_failover_simulation.py
+	GRISTMILL_TEST_SOAK=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/acceptance tests/contract/test_sqlite_batches.py tests/contract/test_postgres_batches.py tests/contract/test_qdrant_batches.py tests/contract/test_failover_servers.py tests/contract/test_failover_sqlite.py tests/integration/test_engine_machine.py tests/integration/test_stores_copy_around.py tests/integration/test_stores_copy_killed.py tests/integration/test_failover_simulation.py
 
 mutants: $(VENV)/.dev ## plant defects in the adapters and in failover; each must turn its suite red
 	$(BIN)/python -m tests.mutants.run

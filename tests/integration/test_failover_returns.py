@@ -32,6 +32,15 @@ async def write_past(process, database, remembered) -> None:
         await batches.submit(process, "later")
 
 
+async def check_that_both_have(two, kept, *processes) -> None:
+    """Each process looks in turn; then both databases hold the same, the items b and c of the batch among it."""
+    for process in processes:
+        await process.reconcile()
+    two.assert_equal()
+    for process in processes:
+        assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
+
+
 async def test_an_older_copy_is_noticed_by_who_saw_it_newer_though_it_was_written_on(two):
     """A5: whoever is cut off from the other database writes on, until the number is above what that one remembers."""
     left, right = await two.process(), await two.process()
@@ -43,10 +52,7 @@ async def test_an_older_copy_is_noticed_by_who_saw_it_newer_though_it_was_writte
     vars(two.two.tables).update(vars(older))
     await write_past(left, two.two, two.one.tables.peer)
     left.lines["one"].cut = False
-    for process in (left, right, left):
-        await process.reconcile()
-    two.assert_equal()
-    assert await batches.statuses(right, kept) == {"b": "pending", "c": "pending"}
+    await check_that_both_have(two, kept, left, right, left)
 
 
 async def test_an_older_copy_is_noticed_by_who_sent_it_what_it_lacks_though_it_was_written_on(two):
@@ -59,10 +65,7 @@ async def test_an_older_copy_is_noticed_by_who_sent_it_what_it_lacks_though_it_w
     process.lines["one"].cut = True
     await write_past(process, two.two, two.one.tables.peer)
     process.lines["one"].cut = False
-    for _ in range(3):
-        await process.reconcile()
-    two.assert_equal()
-    assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
+    await check_that_both_have(two, kept, process, process, process)
 
 
 async def test_a_copy_from_before_it_served_is_not_trusted_by_who_sees_it_alone(two):
@@ -74,10 +77,7 @@ async def test_a_copy_from_before_it_served_is_not_trusted_by_who_sees_it_alone(
     right = await two.process(one=True)
     await write_past(right, two.two, two.one.tables.peer)
     right.lines["one"].cut = False
-    for process in (right, left, right):
-        await process.reconcile()
-    two.assert_equal()
-    assert await batches.statuses(right, kept) == {"b": "pending", "c": "pending"}
+    await check_that_both_have(two, kept, right, left, right)
 
 
 async def test_a_database_that_is_restored_twice_while_the_other_one_is_away(two):
@@ -92,10 +92,7 @@ async def test_a_database_that_is_restored_twice_while_the_other_one_is_away(two
         await batches.submit(process, "later")
     await write_past(process, two.one, two.two.tables.peer)
     process.lines["two"].cut = False
-    for _ in range(3):
-        await process.reconcile()
-    two.assert_equal()
-    assert await batches.statuses(process, kept) == {"b": "pending", "c": "pending"}
+    await check_that_both_have(two, kept, process, process, process)
 
 
 async def test_a_write_that_was_lost_before_it_was_sent_is_not_said_to_be_held_by_both(two):

@@ -1,7 +1,8 @@
 """A real worker process over the databases of the settings: ``python -m tests.support.chaos_worker HOME LOG``.
 
-Its items do nothing but take a moment, until there is a file ``LOG.hurry``. A line of the log is ``<event> <pid> <monotonic seconds> <item> <epoch>``;
-``ack`` says that the database has acknowledged the completion of the item.
+Its items do nothing but take a moment, until there is a file ``LOG.hurry``. A line of the log is
+``<event> <pid> <monotonic seconds> <item> <epoch>``; ``ack`` says that the database has acknowledged the completion of
+the item.
 """
 
 import asyncio
