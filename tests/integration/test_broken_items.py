@@ -11,7 +11,8 @@ from gristmill import wiring
 from gristmill.commands.ingest import IngestRequest, ingest_paths
 from gristmill.domain.record import Record, RecordStatus
 from gristmill.engine.core import Core
-from gristmill.pipeline.documents import DocumentsProcessor, ItemLimits
+from gristmill.pipeline.documents import DocumentsProcessor
+from gristmill.pipeline.preparing import ItemLimits, Preparing
 from gristmill.settings import Settings
 from tests.support.breaking_extractor import BREAKS, HARMLESS, BreakingExtractor
 
@@ -42,7 +43,7 @@ async def core(tmp_path: Path):
     recipe = replace(wiring._recipe(settings), extractor=BreakingExtractor())
     processor = wiring._documents_processor(settings, built.database, built.executor, recipe)
     assert isinstance(processor, DocumentsProcessor)
-    processor._limits = LIMITS
+    processor._preparing = Preparing(built.executor, recipe, LIMITS)
     core = replace(built, processors={processor.kind: processor})
     await core.open()
     yield core

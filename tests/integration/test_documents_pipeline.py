@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,13 +20,15 @@ from gristmill.domain.retry import RetryPolicy
 from gristmill.executors.inline import InlineExecutor
 from gristmill.insights.doctor import examine
 from gristmill.insights.search import SearchRequest, SearchType, search
-from gristmill.pipeline.prepare import prepare
+from gristmill.pipeline.prepare import prepare, prepare_together
 from gristmill.ports.clock import SystemClock
 from gristmill.ports.errors import CollectionConflictError, CollectionNotFoundError, GristmillError
 from gristmill.ports.executor import Broken, Call, Returned
 from gristmill.settings import Settings
 from gristmill.stores.memory import MemoryDatabase
 from gristmill.wiring import build
+
+PREPARING = (prepare, prepare_together)
 
 
 class CountingExecutor(InlineExecutor):
@@ -35,15 +38,17 @@ class CountingExecutor(InlineExecutor):
         super().__init__()
         self.prepared: list[str] = []
         self.embedded: list[str] = []
+        self.calls: list[Call] = []
         self.poison: str | None = None
 
     async def run(self, calls: Sequence[Call]) -> AsyncIterator[Returned | Broken]:
+        self.calls += calls
         for call in calls:
-            if call.function is prepare:
-                task, recipe, embed_texts = call.arguments
-                self.prepared.append(task.source)
+            if call.function in PREPARING:
+                given, recipe, embed_texts = call.arguments
+                self.prepared += [task.source for task in (given if isinstance(given, tuple) else (given,))]
                 beside = embed_texts and partial(self._embed, embed_texts)
-                counted = replace(call, arguments=(task, recipe, beside))
+                counted = replace(call, arguments=(given, recipe, beside))
             else:
                 counted = replace(call, function=partial(self._embed, call.function))
             async for result in super().run([counted]):
@@ -134,7 +139,7 @@ async def test_texts_of_a_cheap_embedder_are_embedded_where_they_are_prepared(tm
 
     class Watching(InlineExecutor):
         async def run(self, calls):
-            alone.extend(call for call in calls if call.function is not prepare)
+            alone.extend(call for call in calls if call.function not in PREPARING)
             async for result in super().run(calls):
                 yield result
 
@@ -323,6 +328,26 @@ async def test_broken_embedder_holds_the_batch_within_twenty_items_and_costs_no_
         await running
     view = await core.database.batches.batch_status_view(request.batch_id)
     assert (view.completed_count, view.failed_count, view.max_retries) == (100, 0, 0)
+
+
+async def test_small_documents_go_together_and_one_that_cannot_be_read_costs_the_others_nothing(
+    core, tmp_path, executor
+):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number:02}.txt").write_text(f"Page number {number} of the manual.\n")
+    (folder / "20.txt").write_bytes(b"\x00" * 100)
+    (folder / "30.txt").write_text("A long page. " * 4_000)
+    done = await ingest(core, folder)
+    page = await core.database.batches.get_processing_results(done.batch_id, limit=100)
+    ends = {Path(record.source).name: (record.status, record.attempts) for record in page.records}
+    assert ends.pop("20.txt")[0] is RecordStatus.FAILED
+    assert set(ends.values()) == {(RecordStatus.COMPLETED, 1)}
+    assert Counter(executor.prepared) == {str(path): 1 + (path.name == "20.txt") for path in folder.iterdir()}
+    assert len(executor.calls) < 12  # Not forty.
+    answer = await search(core, SearchRequest("page number 7 of the manual", SearchType.VECTOR, limit=1))
+    assert answer.results[0].hit.source.endswith("07.txt")  # Everyone has the vectors of its own texts.
 
 
 async def test_one_bad_text_beside_a_working_embedder_is_charged_to_its_document(core, folder, executor):

@@ -7,13 +7,13 @@ Every step writes a line to the pipe that ANNOUNCE names when it begins, and ano
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, wraps
 from typing import Any, Self
 
-from gristmill.pipeline import prepare as preparing
+from gristmill.pipeline import prepare as in_process
 
 ANNOUNCE = "TEST_ANNOUNCE"
 COMMAND = (sys.executable, "-c", "from tests.support import announced; announced.main()")
@@ -51,7 +51,7 @@ def main() -> None:
     from gristmill.cli.main import run
     from gristmill.commands import ingest
     from gristmill.engine import submit
-    from gristmill.pipeline import documents
+    from gristmill.pipeline import preparing
     from gristmill.stores.sql.batches import SqlBatches
     from gristmill.stores.sql.documents import SqlDocuments
 
@@ -61,17 +61,27 @@ def main() -> None:
     _announce_methods(Step.WRITING, SqlBatches, ["update_processing_status"])
     _announce_methods(Step.EMBEDDING, SqlDocuments, ["put_vectors"])
     _announce_methods(Step.PUBLISHING, SqlDocuments, ["stage_versions", "publish"])
-    documents.prepare = prepare
+    preparing.prepare, preparing.prepare_together = prepare, prepare_together
     embedders.embed_texts = embed_texts
     run()
 
 
 def prepare(
-    task: preparing.Task, recipe: preparing.Recipe, embed_texts: preparing.EmbedTexts | None = None
-) -> preparing.Prepared:
+    task: in_process.Task, recipe: in_process.Recipe, embed_texts: in_process.EmbedTexts | None = None
+) -> in_process.Prepared:
     """What pool processes run instead of ``pipeline.prepare.prepare``."""
     with _step(Step.EXTRACTING, task.source):
-        return preparing.prepare(task, recipe, embed_texts)
+        return in_process.prepare(task, recipe, embed_texts)
+
+
+def prepare_together(
+    tasks: tuple[in_process.Task, ...], recipe: in_process.Recipe, embed_texts: in_process.EmbedTexts
+) -> list[in_process.Prepared | None]:
+    """What pool processes run instead of ``pipeline.prepare.prepare_together``."""
+    with ExitStack() as all_of_them:
+        for task in tasks:
+            all_of_them.enter_context(_step(Step.EXTRACTING, task.source))
+        return in_process.prepare_together(tasks, recipe, embed_texts)
 
 
 def embed_texts(name: str, texts: tuple[str, ...]) -> Any:

@@ -21,9 +21,10 @@ from gristmill.domain.record import (
 )
 from gristmill.pipeline.embed import Embedding, Vectors
 from gristmill.pipeline.files import FileFacts, file_facts
-from gristmill.pipeline.prepare import EmbedTexts, Prepared, Recipe, Task, prepare
+from gristmill.pipeline.prepare import EmbedTexts, Prepared, Recipe, Task
+from gristmill.pipeline.preparing import ItemLimits, Preparing, Sized
 from gristmill.ports.documents import Documents, Published
-from gristmill.ports.executor import Broken, Call, Executor, Returned
+from gristmill.ports.executor import Broken, Executor
 from gristmill.ports.processor import Processed, ShowStage
 
 KIND = "documents"
@@ -31,18 +32,13 @@ DEFAULT_COLLECTION = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class ItemLimits:
-    time_seconds: float = 120.0
-    memory_bytes: int = 2 << 30
-
-
-@dataclass(frozen=True, slots=True)
 class _Job:
-    """A claimed record with its task and, for a file, facts about its content as it was first seen."""
+    """A claimed record with its task, its content as it was first seen, and for a file the facts about it."""
 
     record: Record
     task: Task
-    content_hash: str | None = None
+    content_hash: str
+    size: int
     facts: FileFacts | None = None
 
 
@@ -62,17 +58,16 @@ class DocumentsProcessor:
         *,
         recipe: Recipe,
         embedding: Embedding,
-        limits: ItemLimits = ItemLimits(),
+        limits: ItemLimits,
         chunks_per_write: int = 1024,
         snooze_seconds: float = 30.0,
     ) -> None:
         self._documents = documents
-        self._executor = executor
         self._recipe = recipe
+        self._preparing = Preparing(executor, recipe, limits)
         self._vectors = Vectors(documents, executor, embedding, snooze_seconds=snooze_seconds)
         self._embedding = embedding
         self._snooze_seconds = snooze_seconds
-        self._limits = limits
         self._chunks_per_write = chunks_per_write
         # Grows with success: an embedder that fails is noticed at the first document, not after a whole group.
         self._chunks_at_once = 1
@@ -105,12 +100,12 @@ class DocumentsProcessor:
         task = task_of(record)
         try:
             if task.text is not None:
-                content = identity.content_hash(task.text.encode("utf-8", "surrogatepass"))
-                return _Job(record, task, content)
+                content = task.text.encode("utf-8", "surrogatepass")
+                return _Job(record, task, identity.content_hash(content), len(content))
             facts = file_facts(task.source, limit_bytes=self._recipe.max_file_bytes)
         except ItemError as error:
             return Processed(record, outcome_of(error.failure))
-        return _Job(record, task, facts.content_hash, facts)
+        return _Job(record, task, facts.content_hash, facts.size, facts)
 
     async def _reuse(self, jobs: Sequence[_Job], changed: list[_Job]) -> AsyncIterator[Processed]:
         """Finish what is stored already; what is not goes to ``changed``."""
@@ -141,31 +136,23 @@ class DocumentsProcessor:
     async def _make(self, jobs: Sequence[_Job], show_stage: ShowStage) -> AsyncIterator[Processed]:
         waiting: list[tuple[Record, Prepared]] = []
         chunks = 0
-        async for result in self._executor.run([self._call(str(n), job) for n, job in enumerate(jobs)]):
-            record = jobs[int(result.key)].record
+        sized = [Sized(job.task, job.size) for job in jobs]
+        async for at, result in self._preparing.run(sized, self._embed_texts):
+            record = jobs[at].record
             match result:
                 case Broken(_, failure, ran=False):
                     yield Processed(record, Snooze(self._snooze_seconds, failure))
                 case Broken(_, failure):
                     yield Processed(record, outcome_of(failure))
-                case Returned(_, prepared):
-                    waiting.append((record, prepared))
-                    chunks += len(prepared.version.chunks)
+                case _:
+                    waiting.append((record, result))
+                    chunks += len(result.version.chunks)
             if chunks >= self._chunks_at_once:
                 async for processed in self._finish(waiting, show_stage):
                     yield processed
                 waiting, chunks = [], 0
         async for processed in self._finish(waiting, show_stage):
             yield processed
-
-    def _call(self, key: str, job: _Job) -> Call:
-        return Call(
-            key=key,
-            function=prepare,
-            arguments=(job.task, self._recipe, self._embed_texts),
-            time_limit_seconds=self._limits.time_seconds,
-            memory_limit_bytes=self._limits.memory_bytes,
-        )
 
     @property
     def _embed_texts(self) -> EmbedTexts | None:

@@ -1,8 +1,9 @@
 """What a pool process does with one document: read, extract, chunk, and name everything by its content."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain
 from uuid import UUID
 
 from gristmill.domain import identity
@@ -77,13 +78,44 @@ def prepare(task: Task, recipe: Recipe, embed_texts: EmbedTexts | None = None) -
     out, for whoever finds them missing to try again and to tell why.
     """
     prepared = _prepare(task, recipe)
-    if embed_texts is None or len(prepared.version.chunks) > _MOST_EMBEDDED_HERE:
-        return prepared
+    return _embedded([prepared], embed_texts)[0] if embed_texts else prepared
+
+
+def prepare_together(tasks: Sequence[Task], recipe: Recipe, embed_texts: EmbedTexts) -> list[Prepared | None]:
+    """``prepare`` for several, with their texts embedded at once; None for each that has to be prepared alone."""
+    found: list[Prepared | None] = []
+    for task in tasks:
+        try:
+            found.append(_prepare(task, recipe))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001  # It will fail again alone, where it is told why.
+            found.append(None)
+    embedded = iter(_embedded([each for each in found if each is not None], embed_texts))
+    return [None if each is None else next(embedded) for each in found]
+
+
+def _embedded(group: list[Prepared], embed_texts: EmbedTexts) -> list[Prepared]:
+    """With vectors, but for what has many chunks. An embedder that fails will fail again where it is looked at."""
+    texts = [
+        tuple(each.texts.values()) if len(each.version.chunks) <= _MOST_EMBEDDED_HERE else ()
+        for each in group
+    ]
+    wanted = tuple(chain.from_iterable(texts))
+    if not wanted:
+        return group
     try:
-        vectors = embed_texts(tuple(prepared.texts.values()))
-    except Exception:  # noqa: BLE001  # It will fail again where it is looked at.
-        return prepared
-    return replace(prepared, vectors=vectors)
+        rows = embed_texts(wanted)
+        complete = len(rows) == len(wanted)
+    except Exception:  # noqa: BLE001  # See above.
+        return group
+    if not complete:
+        return group
+    ends = list(accumulate(map(len, texts)))
+    return [
+        replace(each, vectors=rows[end - len(own) : end]) if own else each
+        for each, own, end in zip(group, texts, ends, strict=True)
+    ]
 
 
 def _prepare(task: Task, recipe: Recipe) -> Prepared:
