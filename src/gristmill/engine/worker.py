@@ -29,7 +29,7 @@ class WorkerOptions:
 
     group_records: int = 128
     lanes: int = 2
-    outcomes_per_write: int = 64
+    outcomes_per_write: int = 128
     write_every_seconds: float = 0.5
     poll_seconds: float = 1.0
     lease_seconds: float = 30.0

@@ -178,7 +178,9 @@ class DocumentsProcessor:
                 whole.append((record, prepared))
             else:
                 yield Processed(record, outcome)
-        await show_stage([record for record, _ in whole], PUBLISHING, 90)
+        # What came with its vectors is live in a moment: to show this first would cost as much as its outcome.
+        separately = [record for record, prepared in whole if prepared.vectors is None]
+        await show_stage(separately, PUBLISHING, 90)
         for processed in await self._publish(whole):
             yield processed
 
