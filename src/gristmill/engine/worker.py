@@ -12,6 +12,7 @@ from gristmill.domain.batch import Batch, exceeds_tolerance
 from gristmill.domain.record import SUSPECTS_TOGETHER, Done, Record, Report
 from gristmill.engine.alone import Floor
 from gristmill.engine.announce import Announcer
+from gristmill.engine.collecting import fewer_collections
 from gristmill.engine.in_hand import InHand
 from gristmill.engine.lease import Lease, LeaseLostError
 from gristmill.engine.reports import in_bulk, reports_of
@@ -85,8 +86,9 @@ class Worker:
         """
         errand = Errand(batch_id, stay, max_items)
         self._items_left = max_items
-        while not await self._run_under_lease(errand):
-            _log.warning("lease_lost", worker=self._lease.worker.worker_id)
+        with fewer_collections():
+            while not await self._run_under_lease(errand):
+                _log.warning("lease_lost", worker=self._lease.worker.worker_id)
 
     async def _run_under_lease(self, errand: Errand) -> bool:
         """False when the lease was lost: what was in hand is dropped, and everything begins anew."""
