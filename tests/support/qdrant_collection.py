@@ -239,4 +239,5 @@ def _config(params: Json) -> edge.EdgeConfig:
             )
             for name, each in sparse.items()
         },
+        max_search_threads=1,
     )
