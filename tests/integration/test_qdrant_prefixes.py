@@ -244,4 +244,4 @@ async def test_publish_that_was_cut_short_goes_on_with_the_same_call():
     assert published == {NEW.document_id: Published.LIVE}
     assert await document_steps.found(database, "old new") == {"new one", "new two", "new three"}
     await database.close()
-    await empty(database._connection.options)
+    empty(database._connection.options)

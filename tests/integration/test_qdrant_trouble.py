@@ -26,11 +26,22 @@ from tests.support.qdrant_server import QdrantServer
 KEY = "top-secret-key"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[QdrantServer]:
-    server = QdrantServer(tmp_path / "qdrant", api_key=KEY).start()
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantServer]:
+    server = QdrantServer(tmp_path_factory.mktemp("qdrant"), api_key=KEY).start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server(host: QdrantServer) -> Iterator[QdrantServer]:
+    """Of all tests here the same one, which takes long to fill with collections. It runs, and they are empty."""
+    yield host
+    host.restore()
+    with httpx.Client(base_url=host.url, headers={"api-key": KEY}) as admin:
+        for each in admin.get("/collections").json()["result"]["collections"]:
+            emptied = admin.post(f"/collections/{each['name']}/points/delete", json={"filter": {}})
+            emptied.raise_for_status()
 
 
 @pytest.fixture
@@ -144,8 +155,9 @@ async def test_collection_of_other_dimensions_is_refused(server: QdrantServer, d
     body = {"vectors": {"dense": {"size": 99, "distance": "Dot"}}, "sparse_vectors": {"text": {}}}
     async with _admin(server) as admin:
         (await admin.put("/collections/g_chunks_5", json=body)).raise_for_status()
-    with pytest.raises(ConfigurationError, match="99 dimensions"):
-        await database.documents.open_collection("odd", EmbeddingIdentity("test", "hash", 5))
+        with pytest.raises(ConfigurationError, match="99 dimensions"):
+            await database.documents.open_collection("odd", EmbeddingIdentity("test", "hash", 5))
+        (await admin.delete("/collections/g_chunks_5")).raise_for_status()
 
 
 async def test_mistake_of_ours_is_no_outage(server: QdrantServer, database: QdrantDatabase):

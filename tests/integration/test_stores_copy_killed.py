@@ -85,7 +85,7 @@ def on_postgresql(postgres: PostgresHost, folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def on_qdrant(_postgres: PostgresHost, _folder: Path) -> Iterator[Target]:
-    options = asyncio.run(emptied())
+    options = emptied()
     key = None if options.api_key is None else options.api_key.get_secret_value()
     headers = {} if key is None else {"api-key": key}
     with httpx.Client(base_url=options.url, headers=headers) as client:

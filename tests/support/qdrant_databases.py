@@ -3,6 +3,7 @@
 import atexit
 import itertools
 import os
+from functools import cache
 
 import httpx
 from pydantic import SecretStr
@@ -26,37 +27,41 @@ def options(prefix: str = PREFIX) -> QdrantOptions:
 
 async def new_qdrant(clock: Clock) -> QdrantDatabase:
     """An opened and empty database; close it."""
-    database = QdrantDatabase(await emptied(), clock=clock)
+    database = QdrantDatabase(emptied(), clock=clock)
     await database.open()
     return database
 
 
-async def emptied() -> QdrantOptions:
+def emptied() -> QdrantOptions:
     """Where there is an empty database."""
     chosen = options(f"{PREFIX}_{next(_opened) // _EMPTIED_BEFORE_NEW}")
-    await empty(chosen)
+    empty(chosen)
     return chosen
 
 
-async def empty(chosen: QdrantOptions) -> None:
-    headers = {} if chosen.api_key is None else {"api-key": chosen.api_key.get_secret_value()}
-    async with httpx.AsyncClient(base_url=chosen.url, headers=headers, timeout=30, verify=False) as client:
-        listed = (await client.get("/collections")).json()["result"]["collections"]
-        for name in (each["name"] for each in listed):
-            if name.startswith(f"{chosen.prefix}_"):
-                answer = await client.post(
-                    f"/collections/{name}/points/delete?wait=true", json={"filter": {}}
-                )
-                answer.raise_for_status()
+def empty(chosen: QdrantOptions) -> None:
+    for name in _collections(f"{chosen.prefix}_"):
+        answer = _server().post(f"/collections/{name}/points/delete?wait=true", json={"filter": {}})
+        answer.raise_for_status()
+
+
+@cache
+def _server() -> httpx.Client:
+    """One connection for the run: to make another one for each test takes longer than to empty its collections."""
+    url, api_key = shared_server()
+    headers = {} if api_key is None else {"api-key": api_key}
+    return httpx.Client(base_url=url, headers=headers, timeout=30, verify=False)
+
+
+def _collections(prefix: str) -> list[str]:
+    listed = _server().get("/collections").raise_for_status().json()["result"]["collections"]
+    return [each["name"] for each in listed if each["name"].startswith(prefix)]
 
 
 def _delete_ours() -> None:
     """Leave nothing on a server that outlives the run."""
-    url, api_key = shared_server()
-    with httpx.Client(base_url=url, headers={"api-key": api_key} if api_key else {}, timeout=30) as client:
-        for each in client.get("/collections").json()["result"]["collections"]:
-            if each["name"].startswith(f"{PREFIX}_"):
-                client.delete(f"/collections/{each['name']}")
+    for name in _collections(f"{PREFIX}_"):
+        _server().delete(f"/collections/{name}")
 
 
 if "TEST_QDRANT_URL" in os.environ:

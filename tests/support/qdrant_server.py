@@ -69,6 +69,12 @@ class QdrantServer:
         self.stop()
         self.start()
 
+    def restore(self) -> None:
+        """Let it run if it was killed or frozen."""
+        if self._process is None:
+            self.start()
+        self.thaw()
+
     def freeze(self) -> None:
         """It goes on accepting connections (the kernel does) and answers nothing."""
         self._signal(signal.SIGSTOP)

@@ -68,7 +68,7 @@ class Servers:
 
 @asynccontextmanager
 async def proxied_servers(postgres: PostgresHost) -> AsyncIterator[Servers]:
-    chosen = await emptied()
+    chosen = emptied()
     with postgres.migrated() as name:
         server = postgres.server(name)
         url = httpx.URL(chosen.url)
