@@ -39,6 +39,7 @@ WEIGHTS = {
     "end": 3,
     "renew": 1,
 }
+Found = dict[UUID, steps.Shown]
 CATEGORIES = [FailureCategory.TIMEOUT, FailureCategory.ENCRYPTED, FailureCategory.PROVIDER_RATE]
 
 
@@ -58,37 +59,31 @@ class LifeContract:
             assert step is twin.choose()
             assert await step(life) == await step(twin)
             if n % LOOK_EVERY == 0:
-                await steps.check_all(database)
-                await _check_versions(database, seen, write_ids)
-                assert await _picture(database) == await _picture(model)
+                found, expected = await steps.check_all(database), await steps.check_all(model)
+                _check_versions(found, seen, write_ids)
+                assert await _picture(database, found) == await _picture(model, expected)
 
 
-async def _check_versions(database: Database, seen: dict[UUID, Version], write_ids: set[str]) -> None:
-    for batch_id in await steps.all_batch_ids(database):
-        for record in await steps.records_of(database, batch_id):
-            before = seen.get(record.record_id)
-            if record.version == before:
-                continue
-            assert before is None or record.version > before
-            assert record.version.write_id not in write_ids
-            write_ids.add(record.version.write_id)
-            seen[record.record_id] = record.version
+def _check_versions(found: Found, seen: dict[UUID, Version], write_ids: set[str]) -> None:
+    for record in (record for each in found.values() for record in each.records):
+        before = seen.get(record.record_id)
+        if record.version == before:
+            continue
+        assert before is None or record.version > before
+        assert record.version.write_id not in write_ids
+        write_ids.add(record.version.write_id)
+        seen[record.record_id] = record.version
 
 
-async def _picture(database: Database) -> list[Any]:
+async def _picture(database: Database, found: Found) -> list[Any]:
     """All that can be seen of a database, but for what is random or left open."""
     picture: list[Any] = []
-    for batch_id in sorted(await steps.all_batch_ids(database)):
-        batch = await database.batches.get_batch(batch_id)
-        assert batch is not None
-        view = await database.batches.batch_status_view(batch_id)
-        progress = await database.batches.get_processing_progress(batch_id)
-        records = await steps.records_of(database, batch_id)
+    for _, each in sorted(found.items()):
         picture += [
-            replace(batch, updated_at=batch.created_at),
-            replace(view, error_messages="\n".join(sorted(view.error_messages.split("\n")))),
-            (progress.counters, progress.failures),
-            [_without_ids(record) for record in records],
+            replace(each.batch, updated_at=each.batch.created_at),
+            replace(each.view, error_messages="\n".join(sorted(each.view.error_messages.split("\n")))),
+            (each.progress.counters, each.progress.failures),
+            [_without_ids(record) for record in each.records],
         ]
     return [*picture, await database.batches.next_due(), await _workers(database)]
 

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from gristmill.domain.batch import Counters
+from gristmill.domain.batch import Batch, BatchStatusView, Counters
 from gristmill.domain.failures import Failure, FailureCategory
 from gristmill.domain.record import Done, Failed, Outcome, Record, RecordStatus, Report, Result, Retry
 from gristmill.domain.versions import Step
+from gristmill.ports.batches import Progress
 from gristmill.ports.database import Database
 from tests.contract.walks import pages
 from tests.support import builders
@@ -88,17 +89,36 @@ async def statuses(database: Database, batch_id: UUID) -> dict[str, str]:
     return {record.item_id: record.status.value for record in await records_of(database, batch_id)}
 
 
-async def counters(database: Database, batch_id: UUID) -> Counters:
-    """The batch's counters, after checking that every place that shows them agrees with the records."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that is shown of a batch."""
+
+    records: list[Record]
+    progress: Progress
+    view: BatchStatusView
+    batch: Batch
+
+
+async def shown(database: Database, batch_id: UUID) -> Shown:
     records = await records_of(database, batch_id)
-    counted = Counters.of(Counter(record.status for record in records))
     progress = await database.batches.get_processing_progress(batch_id)
     view = await database.batches.batch_status_view(batch_id)
     batch = await database.batches.get_batch(batch_id)
     assert batch is not None
-    assert progress.counters == counted
-    assert progress.batch == batch
-    assert batch.processed_files == counted.ended
+    return Shown(records, progress, view, batch)
+
+
+async def counters(database: Database, batch_id: UUID) -> Counters:
+    """The batch's counters, after checking that every place that shows them agrees with the records."""
+    return _counters(await shown(database, batch_id))
+
+
+def _counters(found: Shown) -> Counters:
+    counted = Counters.of(Counter(record.status for record in found.records))
+    view = found.view
+    assert found.progress.counters == counted
+    assert found.progress.batch == found.batch
+    assert found.batch.processed_files == counted.ended
     assert (
         Counters(
             pending=view.queued_count,
@@ -109,7 +129,7 @@ async def counters(database: Database, batch_id: UUID) -> Counters:
         )
         == counted
     )
-    assert view.total_documents == counted.total == len(records)
+    assert view.total_documents == counted.total == len(found.records)
     return counted
 
 
@@ -135,12 +155,14 @@ async def all_batch_ids(database: Database) -> list[UUID]:
     return found
 
 
-async def check_all(database: Database) -> None:
-    """What holds at every instant, of every batch and record."""
-    for batch_id in await all_batch_ids(database):
-        await counters(database, batch_id)
-        for record in await records_of(database, batch_id):
+async def check_all(database: Database) -> dict[UUID, Shown]:
+    """What holds at every instant, of every batch and record; returns what is shown of them."""
+    everything = {each: await shown(database, each) for each in await all_batch_ids(database)}
+    for found in everything.values():
+        _counters(found)
+        for record in found.records:
             check_record(record)
+    return everything
 
 
 def check_record(record: Record) -> None:
