@@ -33,6 +33,9 @@ class Answer:
         )
 
 
+_NO_HTTP = Answer(400, b"This is no HTTP.", "text/plain")
+
+
 class HttpConnection(asyncio.Protocol):
     """The methods that begin with ``on_`` are called by the parser."""
 
@@ -51,6 +54,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
+            self._write(_NO_HTTP)
             self._transport.close()
 
     def on_url(self, url: bytes) -> None:
@@ -65,7 +69,9 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         request, self._request = self._request, Request()
         request.method = self._parser.get_method().decode("ascii")
-        answer = self._answer(request)
-        self._transport.write(answer.head() + answer.content)
+        self._write(self._answer(request))
         if not self._parser.should_keep_alive():
             self._transport.close()
+
+    def _write(self, answer: Answer) -> None:
+        self._transport.write(answer.head() + answer.content)
