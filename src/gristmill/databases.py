@@ -1,6 +1,6 @@
 """The one place that picks databases: of the settings, or of an address that somebody gives.
 
-Drivers are loaded here, when they are needed: who uses no server need not wait for them.
+Drivers are loaded here, when they are needed: who uses one database need not wait for those of the others.
 """
 
 import asyncio
@@ -22,8 +22,6 @@ from gristmill.ports.errors import ConfigurationError
 from gristmill.ports.schema import Schema
 from gristmill.settings import Settings, check_postgresql_url, masked
 from gristmill.stores.failover import FailoverDatabase, FailoverOptions
-from gristmill.stores.sql.database import SqlDatabase
-from gristmill.stores.sql.schemas import SqliteSchema
 
 if TYPE_CHECKING:
     from gristmill.stores.sql.postgres import Server
@@ -135,6 +133,8 @@ def schema(settings: Settings) -> Schema:
             "Everything is kept in Qdrant, which has no schema revisions. `gristmill db` is for SQLite and PostgreSQL."
         )
     if settings.postgresql_url is None:
+        from gristmill.stores.sql.schemas import SqliteSchema  # noqa: PLC0415
+
         return SqliteSchema(settings.database_path)
     from gristmill.stores.sql.postgres_schema import PostgresSchema  # noqa: PLC0415
 
@@ -146,6 +146,8 @@ def _named(name: str, needs: Needs) -> ReplicatedDatabase:
 
 
 def _sqlite(needs: Needs, path: Path | None = None) -> ReplicatedDatabase:
+    from gristmill.stores.sql.database import SqlDatabase  # noqa: PLC0415
+
     settings = needs.settings
     return SqlDatabase(
         path or settings.database_path,
