@@ -22,9 +22,11 @@ from gristmill.stores.qdrant.points import (
     Payload,
     Points,
     any_of,
+    clear_by,
     equals,
     groups,
     has_id,
+    set_by,
     where,
     within,
 )
@@ -248,8 +250,8 @@ class Owing(DocumentsForget):
         """Mark every row as owed, those that were set aside too."""
         for source in await self.rows.sources():
             if source.kind is not Kind.END:
-                await source.points.set_payload(marks, where(*source.conditions))
-                await source.points.clear([ASIDE, REASON], where(*source.conditions, _ASIDE))
+                every, aside = where(*source.conditions), where(*source.conditions, _ASIDE)
+                await source.points.update([set_by(marks, every), clear_by([ASIDE, REASON], aside)])
         await self.rows.change_ends(models.Filter(must_not=[_NO_ENDS]), lambda end: end.marked(marks))
 
     async def mark(self, rows: Iterable[Row], marks: Marks) -> None:

@@ -92,6 +92,11 @@ def set_by(payload: Payload, chosen: models.Filter) -> models.UpdateOperation:
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, filter=chosen))
 
 
+def clear_by(keys: Sequence[str], chosen: models.Filter) -> models.UpdateOperation:
+    """As ``Points.clear``, for ``Points.update``."""
+    return models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=list(keys), filter=chosen))
+
+
 class Points:
     """One collection of the server."""
 
