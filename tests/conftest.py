@@ -1,5 +1,6 @@
 """Figures that a test wants to be read, recorded as its property ``figures``, are printed after the run."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,12 @@ def postgres() -> Iterator[PostgresHost]:
     """One server for all tests of a process."""
     with postgres_host() as host:
         yield host
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
