@@ -110,14 +110,14 @@ async def picture(database: QdrantDatabase) -> Any:
     if batch is not None:
         counters = await batches.counters(database, BATCH_ID)
         assert counters.total == batch.total_files or not batch.ended
-    count = await database.replication.count_owed()
-    assert count.rows == len(await steps.owed(database))
+    owed, count = await steps.owed(database), await database.replication.count_owed()
+    assert count.rows == len(owed)
     assert count.set_aside == len(await database.replication.list_set_aside(limit=99))
     return (
         text,
         batch and (batch.status, batch.processed_files),
         await batches.all_batch_ids(database),
-        [(row.kind, row.key) for row in await steps.owed(database)],
+        [(row.kind, row.key) for row in owed],
         count.set_aside,
         [event.event_id for event in await database.batches.pending_events(limit=9)],
         (await database.replication.standing()).peer,
