@@ -76,14 +76,18 @@ class BatchStore:
 
         Raises BatchNotFoundError. Of several that write at once each goes on in turn.
         """
+        return await self._change_from(await self._batch(batch_id), decide)
+
+    async def _change_from(self, stored: StoredBatch, decide: Decide) -> StoredBatch:
+        """The same of a batch that was just read."""
         while True:
-            stored = await self._batch(batch_id)
             new = decide(stored)
             if new is None:
                 return stored
             written = await self._swap_batch(stored, new)
             if written is not None:
                 return written
+            stored = await self._batch(stored.batch_id)
 
     async def _swap_batch(self, before: StoredBatch, new: StoredBatch) -> StoredBatch | None:
         """Store the batch, owed if its facts changed; None if it is no more as it was before."""

@@ -56,7 +56,7 @@ class Claims(BatchStore):
             self._crowded = max(0, self._crowded - 1) if len(won) == len(taken) else _LOSS_COUNTS_FOR
             for each in {record.batch_id for record in taken if record.record_id in won}:
                 if batches[each].facts.started_at is None:
-                    await self._change_batch(each, self._started)
+                    await self._change_from(batches[each], self._started)
         return sorted(claimed, key=claim_order)
 
     def _started(self, stored: StoredBatch) -> StoredBatch | None:

@@ -87,8 +87,7 @@ class OutcomeWriter(Submission):
         for report in accepted:
             outcomes.setdefault(report.record.batch_id, []).append(report.outcome)
         for batch_id, each in outcomes.items():
-            if self._held_after(each, batches[batch_id]) is not None:
-                await self._change_batch(batch_id, partial(self._held_after, each))
+            await self._change_from(batches[batch_id], partial(self._held_after, each))
 
     def _held_after(self, outcomes: list[Outcome], stored: StoredBatch) -> StoredBatch | None:
         """The batch with its hold after these, None if that is as it was."""

@@ -102,7 +102,7 @@ class Submission(Removal):
         def refer(found: StoredBatch) -> StoredBatch | None:
             return None if found.reference is not None else replace(found, reference=item_id)
 
-        return await self._change_batch(stored.batch_id, refer)
+        return await self._change_from(stored, refer)
 
     def _pending(self, stored: StoredBatch, item: Item) -> Record:
         write = self._write()
@@ -138,7 +138,7 @@ class Submission(Removal):
             def seal(found: StoredBatch) -> StoredBatch | None:
                 return self._sealed_with(found, total) if found.facts.seal == before else None
 
-            await self._change_batch(batch_id, seal)
+            await self._change_from(stored, seal)
             stored = await self._declare(batch_id)
         return await self._counted(stored)
 
