@@ -39,7 +39,8 @@ class Claims(BatchStore):
         closed = {each for each, until in (await self._held()).items() if now < until}
         claim_id, claimed = uuid4().hex, list[Record]()
         while (missing := limit - len(claimed)) > 0:
-            rows = await self._first_due(due, closed, missing * (_SPREAD if self._crowded else 1))
+            window = missing * (_SPREAD if self._crowded else 1)
+            rows = await self._first_due(due, closed, window)
             if not rows:
                 break
             batches = await self._batches({UUID(row["batch_id"]) for row in rows})
@@ -57,6 +58,8 @@ class Claims(BatchStore):
             for each in {record.batch_id for record in taken if record.record_id in won}:
                 if batches[each].facts.started_at is None:
                     await self._change_from(batches[each], self._started)
+            if len(won) == len(rows) < window:
+                break  # That was all that is due.
         return sorted(claimed, key=claim_order)
 
     def _started(self, stored: StoredBatch) -> StoredBatch | None:
