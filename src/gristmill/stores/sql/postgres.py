@@ -13,6 +13,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from gristmill.stores.sql import postgres_errors
+from gristmill.stores.sql.compiled import COMPILED
 
 if TYPE_CHECKING:
     from gristmill.stores.sql.ssh import SshOptions
@@ -85,6 +86,7 @@ class Server:
             max_overflow=0,
             pool_pre_ping=True,
             pool_use_lifo=True,
+            execution_options={"compiled_cache": COMPILED},
             hide_parameters=True,  # What users store does not belong in error texts.
         )
 

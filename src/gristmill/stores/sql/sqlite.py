@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gristmill.ports.errors import ConfigurationError, GristmillError, StoreUnavailableError
+from gristmill.stores.sql.compiled import COMPILED
 from gristmill.stores.sql.dialects import SQLITE
 
 BUSY_SECONDS = 60.0
@@ -76,6 +77,7 @@ def _engine(path: Path, *, connections: int, begin: str, pragmas: tuple[str, ...
         pool_size=connections,
         max_overflow=0,
         connect_args={"timeout": _BUSY_SLICE_SECONDS, "isolation_level": None},
+        execution_options={"compiled_cache": COMPILED},
         hide_parameters=True,  # What users store does not belong in error texts.
     )
 
