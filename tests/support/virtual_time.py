@@ -1,16 +1,24 @@
 """An event loop whose time passes only while everybody waits, and clocks that follow it."""
 
 import asyncio
+import selectors
 from datetime import datetime, timedelta
 
 from tests.support.clocks import START
+
+
+class _NothingOutside(selectors.SelectSelector):
+    """Asks the kernel nothing: what a virtual loop waits for all happens inside it."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Seconds cost nothing. Work that waits for what can never come raises instead of waiting for ever."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_NothingOutside())
         self._virtual = 0.0
 
     def time(self) -> float:
