@@ -173,12 +173,15 @@ SQL_DEFECTS = (
     ),
     _batches("status filter ignored", "listings.py", "page.where(column == status.value)", "page"),
     _batches("oldest batches first", "listings.py", "batches.c.created_at.desc()", "batches.c.created_at"),
-    _batches("rare error types first", "views.py", "columns.records.desc()", "columns.records"),
+    _batches("rare error types first", "views.py", "error_types.c.records.desc()", "error_types.c.records"),
     _batches(
         "oldest messages first", "views.py", "error_types.c.latest_at.desc()", "error_types.c.latest_at"
     ),
     _batches(
-        "errors of other batches", "views.py", "        .where(error_types.c.batch_id == batch_id)\n", ""
+        "errors of other batches",
+        "views.py",
+        "(error_types.c.message)\n    .where(_OF_BATCH)",
+        "(error_types.c.message)",
     ),
     # Transactions
     _batches(

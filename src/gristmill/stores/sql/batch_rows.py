@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from gristmill.domain.batch import Batch, BatchStatus, Counters, NewBatch
 from gristmill.domain.failures import FailureCategory
@@ -15,9 +15,12 @@ from gristmill.stores.sql import locks
 from gristmill.stores.sql.columns import storable
 from gristmill.stores.sql.tables import batches
 
+# Made once: every operation on a batch begins with it.
+_BATCH = select(batches).where(batches.c.batch_id == bindparam("id"))
+
 
 def find_row(connection: Connection, batch_id: UUID) -> Row[Any] | None:
-    return connection.execute(select(batches).where(batches.c.batch_id == batch_id)).one_or_none()
+    return connection.execute(_BATCH, {"id": batch_id}).one_or_none()
 
 
 def row_of(connection: Connection, batch_id: UUID) -> Row[Any]:

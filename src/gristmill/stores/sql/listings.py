@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, bindparam, func, or_, select
 
 from gristmill.domain.batch import Counters
 from gristmill.domain.failures import FailureCategory
@@ -19,9 +19,14 @@ from gristmill.stores.sql.tables import batches, failures, records
 
 _IDS_A_QUERY = 500
 
+# Made once, for to name all columns takes longer than to read a page; limits and cursors are added to them.
+_NEWEST_FIRST = select(batches).order_by(batches.c.created_at.desc(), batches.c.batch_id)
+_OF_BATCH = select(*COLUMNS).where(records.c.batch_id == bindparam("batch"))
+_BY_ITEM_ID = _OF_BATCH.order_by(records.c.item_id)
+
 
 def list_batches(connection: Connection, *, limit: int, after: str | None) -> BatchPage:
-    newest_first = select(batches).order_by(batches.c.created_at.desc(), batches.c.batch_id).limit(limit + 1)
+    newest_first = _NEWEST_FIRST.limit(limit + 1)
     if after is not None:
         created, batch_id = key_of("batches", after, int, str)
         created_at = moment(created)
@@ -41,8 +46,8 @@ def find_records(connection: Connection, *, batch_id: UUID, item_ids: Sequence[s
     found: dict[str, Record] = {}
     for start in range(0, len(item_ids), _IDS_A_QUERY):
         some = item_ids[start : start + _IDS_A_QUERY]
-        query = select(*COLUMNS).where(records.c.batch_id == batch_id, records.c.item_id.in_(some))
-        found |= {record.item_id: record for record in map(record_of, connection.execute(query))}
+        rows = connection.execute(_OF_BATCH.where(records.c.item_id.in_(some)), {"batch": batch_id})
+        found |= {record.item_id: record for record in map(record_of, rows)}
     return found
 
 
@@ -56,7 +61,7 @@ def list_records(
     after: str | None,
 ) -> RecordPage:
     batch_rows.row_of(connection, batch_id)
-    page = select(*COLUMNS).where(records.c.batch_id == batch_id).order_by(records.c.item_id).limit(limit + 1)
+    page = _BY_ITEM_ID.limit(limit + 1)
     if category is not None:
         page = page.where(records.c.error_category == category.value)
     if status is not None:
@@ -65,7 +70,7 @@ def list_records(
         page = page.where(column == status.value)
     if after is not None:
         page = page.where(records.c.item_id > key_of("records", after, str)[0])
-    found = [record_of(row) for row in connection.execute(page)]
+    found = [record_of(row) for row in connection.execute(page, {"batch": batch_id})]
     shown = found[:limit]
     more = len(found) > len(shown) > 0
     return RecordPage(shown, cursor("records", shown[-1].item_id) if more else None)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from gristmill.domain.batch import (
     ERROR_TYPES_SHOWN,
@@ -22,12 +22,29 @@ from gristmill.ports.batches import ErrorGroup, Progress
 from gristmill.stores.sql import batch_rows
 from gristmill.stores.sql.tables import error_types, failures, records
 
+# Made once; a batch is looked at again and again while it is worked on.
+_OF_BATCH = error_types.c.batch_id == bindparam("batch")
+_LATEST_ERROR_AT = select(func.max(error_types.c.latest_at)).where(_OF_BATCH)
+_MESSAGES = (
+    select(error_types.c.message)
+    .where(_OF_BATCH)
+    .order_by(error_types.c.latest_at.desc(), error_types.c.message)
+    # One message may be there once for every category.
+    .limit(MESSAGES_SHOWN * len(FailureCategory))
+)
+_MOST_FREQUENT = (
+    select(error_types.c.category, error_types.c.message, error_types.c.records)
+    .where(_OF_BATCH)
+    .order_by(error_types.c.records.desc(), error_types.c.category, error_types.c.message)
+    .limit(ERROR_TYPES_SHOWN)
+)
+_FAILURES = select(failures).where(failures.c.batch_id == bindparam("batch"), failures.c.records > 0)
+
 
 def batch_status_view(
     connection: Connection, batch_id: UUID, *, max_attempts: int, now: datetime
 ) -> BatchStatusView:
     row = batch_rows.row_of(connection, batch_id)
-    latest_error_at = select(func.max(error_types.c.latest_at)).where(error_types.c.batch_id == batch_id)
     found = Aggregates(
         counters=batch_rows.counters_of(row),
         permanent_failures=sum(
@@ -37,7 +54,7 @@ def batch_status_view(
         ),
         max_retries=row.max_retries,
         messages=_messages(connection, batch_id),
-        latest_error_at=connection.scalar(latest_error_at),
+        latest_error_at=connection.scalar(_LATEST_ERROR_AT, {"batch": batch_id}),
         first_started_at=row.first_started_at,
         last_ended_at=row.last_ended_at,
         error_types=_error_types(connection, batch_id),
@@ -46,30 +63,15 @@ def batch_status_view(
 
 
 def _messages(connection: Connection, batch_id: UUID) -> list[str]:
-    newest_first = (
-        select(error_types.c.message)
-        .where(error_types.c.batch_id == batch_id)
-        .order_by(error_types.c.latest_at.desc(), error_types.c.message)
-        # One message may be there once for every category.
-        .limit(MESSAGES_SHOWN * len(FailureCategory))
-    )
-    return list(dict.fromkeys(connection.scalars(newest_first)))
+    return list(dict.fromkeys(connection.scalars(_MESSAGES, {"batch": batch_id})))
 
 
 def _error_types(connection: Connection, batch_id: UUID) -> list[ErrorType]:
-    columns = error_types.c
-    most_frequent = (
-        select(columns.category, columns.message, columns.records)
-        .where(columns.batch_id == batch_id)
-        .order_by(columns.records.desc(), columns.category, columns.message)
-        .limit(ERROR_TYPES_SHOWN)
-    )
-    return [ErrorType(*row) for row in connection.execute(most_frequent)]
+    return [ErrorType(*row) for row in connection.execute(_MOST_FREQUENT, {"batch": batch_id})]
 
 
 def _failures(connection: Connection, batch_id: UUID) -> Sequence[Row[Any]]:
-    in_batch = (failures.c.batch_id == batch_id) & (failures.c.records > 0)
-    return connection.execute(select(failures).where(in_batch)).all()
+    return connection.execute(_FAILURES, {"batch": batch_id}).all()
 
 
 def progress(connection: Connection, batch_id: UUID, *, now: datetime) -> Progress:
