@@ -122,5 +122,6 @@ def vector_id(text: str, embedding: str) -> UUID:
     return _derive("vector", digest, embedding)
 
 
+@lru_cache(1024)  # Asked for whenever a batch is shown.
 def end_event_id(batch_id: UUID, batch_round: int) -> UUID:
     return _derive("event", str(batch_id), str(batch_round), "ended")

@@ -5,6 +5,7 @@ import os
 import uuid
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -78,6 +79,7 @@ def _is_running(worker: Worker) -> bool:
         return False
 
 
+@cache  # Asked for every worker that is seen, as often as somebody looks.
 def _host_id() -> str:
     """The machine and its process namespace: a pid means something only inside both."""
     return f"{_machine_id()}:{_namespace()}"
@@ -97,6 +99,7 @@ def _namespace() -> str:
         return "-"
 
 
+@cache
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
