@@ -56,14 +56,15 @@ class _Port:
         self._line = line
 
     def __getattr__(self, name: str):
-        method = getattr(self._target, name)
+        getattr(self._target, name)
 
         async def call(*args, **options):
             await self._line.before(name)
-            answer = await method(*args, **options)
+            answer = await getattr(self._target, name)(*args, **options)
             await self._line.after(name)
             return answer
 
+        self.__dict__[name] = call  # Made once for each method.
         return call
 
 

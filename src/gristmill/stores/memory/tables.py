@@ -56,19 +56,19 @@ class Tables:
         return Identity(self.incarnation, self.sequence)
 
     def keep(self, body: Body) -> None:
-        self.put(body)
-        self.mark(row_of(body))
+        self.mark(self.put(body))
 
     def mark(self, row: Row) -> None:
         self.marks[row.kind, row.key] = Mark(row, self.sequence, self.clock.now())
 
-    def put(self, body: Body) -> None:
+    def put(self, body: Body) -> Row:
         self.sequence += 1
         rows, key = self._place(body)
         rows[key] = body
         row = row_of(body)
         if (row.kind, row.key) in self.marks:
             self.marks[row.kind, row.key] = replace(self.marks[row.kind, row.key], row=row)
+        return row
 
     def drop(self, body: Body) -> None:
         self.sequence += 1
