@@ -36,6 +36,8 @@ SOAK = bool(os.environ.get("GRISTMILL_TEST_SOAK"))
 SIZE = Size(5_000, dimensions=64, long=1_500) if SOAK else Size(600, dimensions=16, long=100)
 TABLES = ("vectors", "chunks", "documents", "records")
 ENDS_WITHIN = 240 if SOAK else 60
+# Shorter than what is left to copy takes; without a pause the looking takes as much of the machine as the copy.
+LOOKS_AGAIN_SECONDS = 0.01
 SAID = "the copy from sqlite has not ended"
 
 
@@ -181,6 +183,7 @@ def killed_at(moment: Moment, shell: Shell, target: Target, whole: Mapping[str, 
     try:
         while target.counts()[moment.table] < moment.share * whole[moment.table] and process.poll() is None:
             assert time.monotonic() < deadline, "The copy hangs."
+            time.sleep(LOOKS_AGAIN_SECONDS)
         time.sleep(moment.after_seconds)
     finally:
         process.kill()
