@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from gristmill.domain.document import DocumentVersion
 from gristmill.ports.documents import ChunkQuery
 from gristmill.stores.memory import MemoryDatabase
-from gristmill.stores.sql import text_index, text_merging
+from gristmill.stores.sql import documents, text_index, text_merging
 from gristmill.stores.sql.database import SqlDatabase
 from tests.support.builders import EMBEDDING, vectors_of, version
 from tests.support.clocks import ManualClock
@@ -36,7 +36,13 @@ async def memory() -> MemoryDatabase:
 
 
 @pytest.fixture
-def small_merges(monkeypatch: pytest.MonkeyPatch) -> None:
+def only_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stagings leave the merging to the test."""
+    monkeypatch.setattr(documents, "_MERGED_A_STAGING", 0)
+
+
+@pytest.fixture
+def small_merges(only_by_hand: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_merging, "FAN_OUT", 3)
     monkeypatch.setattr(text_merging, "_TERMS_MOVED", 4)
     monkeypatch.setattr(text_merging, "_REMOVED_AT_LEAST", 2)
@@ -50,10 +56,10 @@ def document(seed: int, *, edition: int = 0, chunks: int = 3) -> DocumentVersion
 
 
 async def ingest(database: SqlDatabase | MemoryDatabase, *versions: DocumentVersion) -> None:
-    documents = database.documents
-    wanted = await documents.stage_versions(versions)
-    await documents.put_vectors(EMBEDDING, vectors_of(*versions))
-    await documents.publish({each.document_id: ours for each, ours in zip(versions, wanted, strict=True)})
+    port = database.documents
+    wanted = await port.stage_versions(versions)
+    await port.put_vectors(EMBEDDING, vectors_of(*versions))
+    await port.publish({each.document_id: ours for each, ours in zip(versions, wanted, strict=True)})
 
 
 async def found(
@@ -158,6 +164,19 @@ async def test_versions_removed_during_a_merge_stay_hidden_after_it(
     await assert_same(database, memory)
 
 
+async def test_who_writes_without_end_merges_on_the_way(
+    database: SqlDatabase, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(text_merging, "FAN_OUT", 4)
+    for seed in range(60):
+        await ingest(database, document(seed))
+        await ingest(memory, document(seed))
+    # Up to three on each of three levels, and four that are being merged.
+    assert await number(database, "SELECT count(*) FROM segments") <= 3 * 3 + 4
+    await assert_same(database, memory)
+
+
+@pytest.mark.usefixtures("only_by_hand")
 async def test_one_step_moves_no_more_than_its_share(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(text_merging, "FAN_OUT", 2)
     monkeypatch.setattr(text_merging, "_BYTES_MOVED", 8 * 20)

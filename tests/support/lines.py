@@ -56,7 +56,7 @@ class _Port:
         self._line = line
 
     def __getattr__(self, name: str):
-        getattr(self._target, name)
+        getattr(self._target, name)  # Raises for what the port does not have.
 
         async def call(*args, **options):
             await self._line.before(name)

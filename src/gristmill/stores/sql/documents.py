@@ -22,6 +22,10 @@ from gristmill.stores.sql.nearest import NearestVectors
 from gristmill.stores.sql.search import Searcher
 from gristmill.stores.sql.vector_matrix import Matrices
 
+# Whoever writes without end never tidies, so each staging does a step of the merging that stagings before it call for.
+# With segments of some hundred chunks that is about as much as it makes necessary.
+_MERGED_A_STAGING = 1
+
 
 class SqlDocuments:
     """``folder`` is for files derived from the database; they may be deleted while nobody searches."""
@@ -50,9 +54,11 @@ class SqlDocuments:
 
     async def stage_versions(self, versions: Sequence[DocumentVersion]) -> Sequence[Wanted]:
         now = self._clock.now()
-        return await self._connections.run_write(
+        staged = await self._connections.run_write(
             partial(documents_write.stage_versions, versions=versions, now=now)
         )
+        await self._merge(most=_MERGED_A_STAGING)
+        return staged
 
     async def missing_vectors(self, vector_ids: Sequence[UUID]) -> set[UUID]:
         return await self._connections.run_read(
@@ -109,10 +115,15 @@ class SqlDocuments:
 
     async def tidy(self) -> None:
         """Merge what has gathered in the text index, in short transactions, and write new vectors to their files."""
-        if await self._connections.run_read(text_merging.is_due):
-            while await self._connections.run_write(text_merging.merge_some):
-                pass
+        await self._merge()
         await self._connections.run_read(self._catch_up)
+
+    async def _merge(self, *, most: int | None = None) -> None:
+        """At most so many steps; the rest is for the next call."""
+        if await self._connections.run_read(text_merging.is_due):
+            done = 0
+            while done != most and await self._connections.run_write(text_merging.merge_some):
+                done += 1
 
     def _catch_up(self, connection: Connection) -> None:
         """So that other processes, short-lived ones above all, find the files as they need them."""
