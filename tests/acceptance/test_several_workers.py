@@ -95,23 +95,31 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def freeze(process: subprocess.Popen[bytes], home: Path) -> None:
-    """Stop it with records in hand and outside of a write: inside of one it keeps SQLite's lock, and all others wait."""
-    in_hand = "SELECT count(*) FROM records WHERE status = 'processing' AND worker LIKE ?"
-    while True:
+def freeze(process: subprocess.Popen[bytes], team: Team) -> None:
+    """Stop it inside an item and outside of a write: inside of one it keeps SQLite's lock, and all others wait.
+
+    Stopped with a whole group done and its outcomes not yet written, it would have nothing left to report late.
+    """
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         process.send_signal(signal.SIGSTOP)
-        path = home / "gristmill.db"
-        with (
-            closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as connection,
-            suppress(sqlite3.OperationalError),
-        ):
-            connection.execute("BEGIN IMMEDIATE")
-            (held,) = connection.execute(in_hand, (f"%-{process.pid}-%",)).fetchone()
-            connection.execute("ROLLBACK")
-            if held:
-                return
+        free = may_write(team.home / "gristmill.db")
+        if free and [line for line in team.lines() if line.pid == process.pid][-1].event == "start":
+            return
         process.send_signal(signal.SIGCONT)
-        time.sleep(0.05)
+        time.sleep(0.2)
+    pytest.fail("It was never inside an item when it was stopped.")
+
+
+def may_write(path: Path) -> bool:
+    with (
+        closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as connection,
+        suppress(sqlite3.OperationalError),
+    ):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        return True
+    return False
 
 
 def executions(lines: list[Line]) -> dict[str, list[tuple[float, float, int]]]:
@@ -136,13 +144,13 @@ def test_four_workers_share_a_file_and_one_that_was_frozen_is_refused(team: Team
     wait_until(lambda: sum(line.event == "end" for line in team.lines()) > ITEMS // 20)
     frozen = team.processes[0]
     wait_until(lambda: any(line.pid == frozen.pid and line.event == "end" for line in team.lines()))
-    freeze(frozen, team.home)
+    stopped_at = time.monotonic()  # The clock of the log, too.
+    freeze(frozen, team)
 
     def rest_is_done() -> bool:
         return asyncio.run(view_of(team.home, batch_id)).completed_count == ITEMS
 
     wait_until(rest_is_done, 120)
-    stopped_at = max(line.at for line in team.lines() if line.pid == frozen.pid)
     frozen.send_signal(signal.SIGUSR1)  # Delivered as it thaws: it reports what it held, far too late.
     frozen.send_signal(signal.SIGCONT)
     wait_until(lambda: any(line.event == "late" for line in team.lines()))
@@ -153,8 +161,8 @@ def test_four_workers_share_a_file_and_one_that_was_frozen_is_refused(team: Team
     found = executions([line for line in team.lines() if line.event in {"start", "end"}])
     assert len(found) == ITEMS
     for runs in found.values():
-        # What the frozen one had begun was, rightly, run by another meanwhile; nothing else overlaps.
-        counted = sorted(run for run in runs if not (run[2] == frozen.pid and run[1] >= stopped_at - 0.001))
+        # What the one we stop had begun was, rightly, run by another meanwhile; nothing else overlaps.
+        counted = sorted(run for run in runs if not (run[2] == frozen.pid and run[1] >= stopped_at))
         for (_, end, _), (start, _, _) in pairwise(counted):
             assert end <= start
     view = asyncio.run(view_of(team.home, batch_id))

@@ -41,8 +41,10 @@ class LoggingProcessor:
         await show_stage(records, "working", 10)
         for record in records:
             self.note("start", record.item_id, record.epoch)
-            await asyncio.sleep(ITEM_SECONDS)
-            self.note("end", record.item_id, record.epoch)
+            try:
+                await asyncio.sleep(ITEM_SECONDS)
+            finally:  # Also when its lease is lost: then it stops here, before another one starts it.
+                self.note("end", record.item_id, record.epoch)
             yield Processed(record, Done(Result(details={"pid": os.getpid(), "epoch": record.epoch})))
         self._groups.remove(records)
 
