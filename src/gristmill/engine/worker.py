@@ -15,6 +15,7 @@ from gristmill.engine.announce import Announcer
 from gristmill.engine.collecting import fewer_collections
 from gristmill.engine.in_hand import InHand
 from gristmill.engine.lease import Lease, LeaseLostError
+from gristmill.engine.pace import Pace
 from gristmill.engine.reports import in_bulk, reports_of
 from gristmill.ports.clock import Clock
 from gristmill.ports.database import Database
@@ -26,10 +27,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """``lanes`` groups are in work at once, so that one extracts while another embeds and publishes."""
+    """``lanes`` groups are in work at once, so that one extracts while others embed and publish.
 
-    group_records: int = 128
-    lanes: int = 2
+    ``group_records``: at most so many in a group (``Pace``).
+    """
+
+    group_records: int = 256
+    lanes: int = 3
     outcomes_per_write: int = 128
     write_every_seconds: float = 0.5
     poll_seconds: float = 1.0
@@ -66,6 +70,7 @@ class Worker:
         self._in_hand = InHand(database.batches, lease.worker.worker_id)
         self._looked = clock.monotonic()
         self._options = options
+        self._pace = Pace(options.group_records)
         self._announcer = announcer or Announcer(database.batches, ())
         self._changed = asyncio.Event()
         self._floor = Floor()
@@ -159,11 +164,13 @@ class Worker:
     async def run_once(self, batch_id: UUID | None = None) -> int:
         """Claim one group and see it through; returns how many records it was."""
         records = await self._claim(batch_id)
+        began = self._clock.monotonic()
         try:
             for kind in sorted({record.kind for record in records}):
                 of_kind = [record for record in records if record.kind == kind]
                 await self._run_group([r for r in of_kind if r.stage not in SUSPECTS_TOGETHER], kind)
                 await self._run_suspects([r for r in of_kind if r.stage in SUSPECTS_TOGETHER], kind)
+            self._pace.step(len(records), self._clock.monotonic() - began)
         finally:
             self._in_hand.put_down(records)
         return len(records)
@@ -182,7 +189,7 @@ class Worker:
                     await self._process(waiting[start : start + together], self._processors[kind])
 
     async def _claim(self, batch_id: UUID | None) -> Sequence[Record]:
-        limit = self._options.group_records
+        limit = self._pace.group_records
         if self._items_left is not None:
             limit = min(limit, self._items_left)
             self._items_left -= limit  # Before the others may look; what is not used is put back.

@@ -22,6 +22,10 @@ _BOOT = (
 _START_SECONDS = 60
 _ERROR_BYTES = 1_000
 
+# Room for the answers of small documents that are prepared together: a pool process then goes on with its next call
+# while the worker is busy, instead of waiting until it has read this one. Some kernels allow less.
+_ANSWER_BYTES = 1 << 20
+
 
 class ProcessStartError(Exception):
     """A pool process did not come up; the text says why."""
@@ -60,6 +64,7 @@ def _spawn(python: str, errors: IO[bytes]) -> PoolProcess:
         ours, theirs = socket.socketpair()
         our_ends.callback(ours.close)
         its_ends.callback(theirs.close)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ANSWER_BYTES)
         watched, lifeline = os.pipe()
         our_ends.callback(os.close, lifeline)
         its_ends.callback(os.close, watched)

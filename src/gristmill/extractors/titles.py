@@ -36,7 +36,9 @@ def front_matter(text: str) -> dict[str, str]:
 def first_heading(markdown: str, *, deepest: int = 6) -> str | None:
     """Return the first heading of level ``deepest`` or higher, outside of code and front matter."""
     start = _FRONT_MATTER.sub("", markdown[:_START_CHARACTERS], count=1)
-    for match in _HEADING.finditer(_FENCED.sub("", start)):
+    if "```" in start or "~~~" in start:
+        start = _FENCED.sub("", start)
+    for match in _HEADING.finditer(start):
         level = len(match["marks"]) if match["marks"] else 1 if match["rule"] == "=" else 2
         if level <= deepest and (title := tidy(match["text"] or match["line"])):
             return title

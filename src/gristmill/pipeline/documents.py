@@ -59,7 +59,7 @@ class DocumentsProcessor:
         recipe: Recipe,
         embedding: Embedding,
         limits: ItemLimits,
-        chunks_per_write: int = 1024,
+        chunks_per_write: int = 2048,
         snooze_seconds: float = 30.0,
     ) -> None:
         self._documents = documents

@@ -1,0 +1,27 @@
+"""How many records are worth claiming at once."""
+
+_FIRST = 128
+_LEAST = 32
+
+# A group that is done sooner costs more in claiming and writing than it need; one that takes longer keeps from
+# other workers what they could begin, and is longer done again after a crash.
+_QUICK_SECONDS = 2.0
+_SLOW_SECONDS = 60.0
+
+
+class Pace:
+    """Groups double while they are done quickly and halve while they take long, between 32 records and ``most``."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._least = min(_LEAST, most)
+        self.group_records = min(_FIRST, most)
+
+    def step(self, records: int, seconds: float) -> None:
+        """So many records took so long; fewer than were asked for say nothing, they were the last."""
+        if records < self.group_records:
+            return
+        if seconds < _QUICK_SECONDS:
+            self.group_records = min(2 * self.group_records, self._most)
+        elif seconds > _SLOW_SECONDS:
+            self.group_records = max(self.group_records // 2, self._least)
