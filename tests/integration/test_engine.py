@@ -326,9 +326,9 @@ async def test_held_batch_leaves_others_alone_and_goes_on_when_the_cause_is_gone
 
     processor = Scripted(outcome)
     stuck = await submitted(database, 100)
-    options = replace(FAST, group_records=128, lanes=1, outcomes_per_write=1)
+    options = replace(FAST, group_records=32, lanes=1, outcomes_per_write=1)
     worker = worker_of(database, clock, processor, options)
-    assert await worker.run_once() == 100
+    assert await worker.run_once() == 32
     batch = await database.batches.get_batch(stuck)
     assert batch.hold.held
     assert len(processor.runs) == HOLD_AFTER

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import pytest
@@ -38,7 +39,7 @@ async def memory() -> MemoryDatabase:
 @pytest.fixture
 def only_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stagings leave the merging to the test."""
-    monkeypatch.setattr(documents, "_MERGED_A_STAGING", 0)
+    monkeypatch.setattr(documents.SqlDocuments, "_merge_on_the_way", AsyncMock())
 
 
 @pytest.fixture
@@ -174,6 +175,30 @@ async def test_who_writes_without_end_merges_on_the_way(
     # Up to three on each of three levels, and four that are being merged.
     assert await number(database, "SELECT count(*) FROM segments") <= 3 * 3 + 4
     await assert_same(database, memory)
+
+
+async def test_who_writes_much_at_once_merges_more_on_the_way(
+    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(text_merging, "FAN_OUT", 4)
+    monkeypatch.setattr(text_merging, "_BYTES_MOVED", 8 * 40)  # A staging's postings are several steps.
+    monkeypatch.setattr(documents, "_CHUNKS_A_STEP", 4)
+    for seed in range(60):
+        await ingest(database, document(seed, chunks=40))
+    assert await number(database, "SELECT count(*) FROM segments") <= 3 * 3 + 4
+
+
+async def test_what_is_staged_is_staged_though_merging_fails(
+    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(_connection: Connection) -> bool:
+        raise ValueError("a posting list of half a posting")
+
+    monkeypatch.setattr(text_merging, "is_due", fails)
+    await ingest(database, document(1))
+    assert await found(database, WORDS, limit=100)
+    with pytest.raises(ValueError, match="half a posting"):
+        await database.tidy()
 
 
 @pytest.mark.usefixtures("only_by_hand")

@@ -1,6 +1,7 @@
 """HTTP/1.1 for the Qdrant test server: requests are read from connections, and each is answered before the next is read."""
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -34,6 +35,7 @@ class Answer:
 
 
 _NO_HTTP = Answer(400, b"This is no HTTP.", "text/plain")
+_OUR_FAULT = Answer(500, b"The test server failed; its stderr has the traceback.", "text/plain")
 
 
 class HttpConnection(asyncio.Protocol):
@@ -53,6 +55,10 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            traceback.print_exc()
+            self._write(_OUR_FAULT)
+            self._transport.close()
         except httptools.HttpParserError:
             self._write(_NO_HTTP)
             self._transport.close()

@@ -12,9 +12,7 @@ from gristmill.cli import batches, documents, endings, operations, output, schem
 from gristmill.cli.ingest import ingest
 from gristmill.cli.running import Invocation
 from gristmill.cli.search import search
-
-# Loading modules makes hundreds of thousands of objects, which stay: by Python's own threshold they are searched often.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+from gristmill.engine.collecting import OBJECTS_BETWEEN_COLLECTIONS
 
 app = typer.Typer(
     name="gristmill",
@@ -72,7 +70,8 @@ def gristmill(
 
 def run() -> None:
     """The entry point."""
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    # Loading modules makes hundreds of thousands of objects, which stay: they need not be searched so often.
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     _mend_streams()
     endings.listen_to_signals()
     code = call(sys.argv[1:])

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
 class _Running:
@@ -30,8 +30,8 @@ def fewer_collections() -> Iterator[None]:
     with _running.lock:
         if not _running.count:
             _running.found = gc.get_threshold()
-            if 0 < _running.found[0] < _OBJECTS_BETWEEN_COLLECTIONS:
-                gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *_running.found[1:])
+            if 0 < _running.found[0] < OBJECTS_BETWEEN_COLLECTIONS:
+                gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *_running.found[1:])
         _running.count += 1
     try:
         yield

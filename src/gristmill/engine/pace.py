@@ -1,6 +1,5 @@
 """How many records are worth claiming at once."""
 
-_FIRST = 128
 _LEAST = 32
 
 # A group that is done sooner costs more in claiming and writing than it need; one that takes longer keeps from
@@ -10,16 +9,20 @@ _SLOW_SECONDS = 60.0
 
 
 class Pace:
-    """Groups double while they are done quickly and halve while they take long, between 32 records and ``most``."""
+    """Groups begin small, double while they are done quickly and halve while they take long: 32 records to ``most``."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._least = min(_LEAST, most)
-        self.group_records = min(_FIRST, most)
+        self.group_records = self._least
 
     def step(self, records: int, seconds: float) -> None:
-        """So many records took so long; fewer than were asked for say nothing, they were the last."""
-        if records < self.group_records:
+        """A group of so many records took so long.
+
+        Only those of the present size count: fewer were the last, and what slowed down several groups at once is one
+        slow time and not several.
+        """
+        if records != self.group_records:
             return
         if seconds < _QUICK_SECONDS:
             self.group_records = min(2 * self.group_records, self._most)

@@ -9,7 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gristmill.ports.provider_jobs import BatchApi, JobRows, JobTakenOverError, TakenJob
+import structlog
+
+from gristmill.ports.provider_jobs import BatchApi, InputFileGoneError, JobRows, JobTakenOverError, TakenJob
+
+_log = structlog.get_logger(__name__)
 
 LIST_LAG_SECONDS = 60.0
 
@@ -17,8 +21,9 @@ LIST_LAG_SECONDS = 60.0
 class RemoteCreation:
     """Sees a job that was taken to its remote id; never are there two paid jobs of one name.
 
-    It rests on two things: a create call with a deleted file fails unpaid, and the provider's list shows a job
-    ``list_lag_seconds`` after its creation at the latest.
+    It rests on this: whoever takes the job sees the input file that was noted before; a create call with a deleted
+    file fails unpaid; and the provider's list shows a job ``list_lag_seconds`` after its creation at the latest. A job
+    that was created, but not yet listed, loses its input file: then it fails, or it has read it already.
     """
 
     def __init__(
@@ -37,7 +42,8 @@ class RemoteCreation:
     async def complete(self, job: TakenJob, lines: Path) -> TakenJob:
         """The job with its remote id, stored; ``lines`` is what to upload if nothing was created yet.
 
-        Raises JobTakenOverError, and whatever the API raises: then the job is to be taken again and completed.
+        Raises JobTakenOverError, also when the input file is gone, which is how one that froze finds out: leave the
+        job alone then; if nobody sees to it, its lease ends. After any other error of the API take it again.
         """
         if job.remote_id is not None:
             return job
@@ -62,6 +68,16 @@ class RemoteCreation:
         try:
             job = await self._rows.note_input_file(job, input_file)
         except JobTakenOverError:
-            await self._api.delete_file(input_file)
+            await self._delete_unused(input_file)
             raise
-        return job, await self._api.create(job.name, input_file)
+        try:
+            return job, await self._api.create(job.name, input_file)
+        except InputFileGoneError as error:
+            raise JobTakenOverError from error
+
+    async def _delete_unused(self, input_file: str) -> None:
+        """Nothing can come of it, and it expires by itself: a failure is worth a line in the log."""
+        try:
+            await self._api.delete_file(input_file)
+        except Exception as error:  # noqa: BLE001  # The provider's client may raise anything.
+            _log.info("unused_input_file_left", input_file=input_file, error=str(error))

@@ -10,6 +10,8 @@ from gristmill.ports.executor import Broken, Call, Executor, Returned
 # gained nothing more, and all of it is done again where one document breaks its process.
 _MOST_TOGETHER = 16
 _BYTES_TOGETHER = 32 << 10
+# They take milliseconds. If one of them hangs, the others wait no longer than this until they are tried alone.
+_SECONDS_TOGETHER = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +39,33 @@ class Preparing:
     async def run(
         self, tasks: Sequence[Sized], embed_texts: EmbedTexts | None
     ) -> AsyncIterator[tuple[int, Prepared | Broken]]:
-        """What became of each task, by its position, as results come; ``embed_texts`` embeds them as well."""
-        broken: list[int] = []
+        """What became of each task, by its position, as results come; ``embed_texts`` embeds them as well.
+
+        What could not be prepared is tried again at once, so that it is known early; what was in the call that broke
+        its process is tried when all others are done, since one of it may break or hang another process.
+        """
+        suspects: list[int] = []
         groups = _groups(tasks) if embed_texts else _alone(range(len(tasks)))
         async for group, result in self._call(tasks, groups, embed_texts):
-            for at, found in _apart(group, result):
-                if found is None:
-                    broken.append(at)
-                else:
-                    yield at, found
-        async for group, result in self._call(tasks, _alone(broken), embed_texts):
-            for at, found in _apart(group, result):
-                if found is not None:
-                    yield at, found
+            found = _apart(group, result)
+            for at, prepared in found.items():
+                yield at, prepared
+            others = [at for at in group if at not in found]
+            if isinstance(result, Broken):
+                suspects += others
+            else:
+                async for each in self._each_alone(tasks, others, embed_texts):
+                    yield each
+        async for each in self._each_alone(tasks, suspects, embed_texts):
+            yield each
+
+    async def _each_alone(
+        self, tasks: Sequence[Sized], positions: Sequence[int], embed_texts: EmbedTexts | None
+    ) -> AsyncIterator[tuple[int, Prepared | Broken]]:
+        if positions:
+            async for group, result in self._call(tasks, _alone(positions), embed_texts):
+                for each in _apart(group, result).items():
+                    yield each
 
     async def _call(
         self, tasks: Sequence[Sized], groups: Sequence[Sequence[int]], embed_texts: EmbedTexts | None
@@ -57,12 +73,13 @@ class Preparing:
         calls: list[Call] = []
         for number, group in enumerate(groups):
             each = tuple(tasks[at].task for at in group)
+            alone, seconds = len(each) == 1, self._limits.time_seconds
             calls.append(
                 Call(
                     key=str(number),
-                    function=prepare if len(each) == 1 else prepare_together,
-                    arguments=(each[0] if len(each) == 1 else each, self._recipe, embed_texts),
-                    time_limit_seconds=self._limits.time_seconds,
+                    function=prepare if alone else prepare_together,
+                    arguments=(each[0] if alone else each, self._recipe, embed_texts),
+                    time_limit_seconds=seconds if alone else min(seconds, _SECONDS_TOGETHER),
                     memory_limit_bytes=self._limits.memory_bytes,
                 )
             )
@@ -87,14 +104,14 @@ def _groups(tasks: Sequence[Sized]) -> list[list[int]]:
     return groups
 
 
-def _apart(group: Sequence[int], result: Returned | Broken) -> list[tuple[int, Prepared | Broken | None]]:
-    """The result of each of a group; None for what broke in company."""
+def _apart(group: Sequence[int], result: Returned | Broken) -> dict[int, Prepared | Broken]:
+    """The result of each of a group, by its position; without those that broke in company."""
     match result:
         case Returned(_, Prepared() as prepared):
-            return [(group[0], prepared)]
-        case Returned(_, prepared):
-            return list(zip(group, prepared, strict=True))
+            return {group[0]: prepared}
+        case Returned(_, several):
+            return {at: each for at, each in zip(group, several, strict=True) if each is not None}
         case Broken(ran=True) if len(group) > 1:
-            return [(at, None) for at in group]
+            return {}
         case Broken():
-            return [(at, result) for at in group]
+            return dict.fromkeys(group, result)

@@ -25,7 +25,7 @@ class TakenJob:
 
 
 class JobTakenOverError(Exception):
-    """The row has a higher claim: somebody else sees to this job now."""
+    """Somebody else sees to this job now."""
 
 
 class InputFileGoneError(Exception):
@@ -33,7 +33,11 @@ class InputFileGoneError(Exception):
 
 
 class JobRows(Protocol):
-    """Each step is a compare-and-set on the job's claim and raises JobTakenOverError when it was taken over."""
+    """Each step is a compare-and-set on the job's claim and raises JobTakenOverError when it was taken over.
+
+    What was noted is seen by whoever takes the job next, on whichever database: both hold it when this returns, or
+    the one that does serves until the other one has it.
+    """
 
     async def note_input_file(self, job: TakenJob, input_file: str) -> TakenJob: ...
 

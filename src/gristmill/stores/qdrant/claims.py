@@ -59,7 +59,7 @@ class Claims(BatchStore):
                 if batches[each].facts.started_at is None:
                     await self._change_from(batches[each], self._started)
             if len(won) == len(rows) < window:
-                break  # That was all that is due.
+                break  # That was all, or what is left was just claimed by others.
         return sorted(claimed, key=claim_order)
 
     def _started(self, stored: StoredBatch) -> StoredBatch | None:

@@ -77,6 +77,7 @@ class OutcomeWriter(Submission):
                 placed = placed_as(found.rows[record_id])
             else:
                 batch = await self._with_reference(found.batches[record.batch_id], record.item_id)
+                found.batches[record.batch_id] = batch
                 placed = placed_in(batch, record.item_id)
             points.append(point_of(record, placed, marks))
         expected = [found.rows[each][TOKEN] for each in found.settled if each in found.rows]

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
 from gristmill.domain.document import Collection, Document, DocumentVersion, EmbeddingIdentity, Hit, Wanted
@@ -22,9 +23,11 @@ from gristmill.stores.sql.nearest import NearestVectors
 from gristmill.stores.sql.search import Searcher
 from gristmill.stores.sql.vector_matrix import Matrices
 
-# Whoever writes without end never tidies, so each staging does a step of the merging that stagings before it call for.
-# With segments of some hundred chunks that is about as much as it makes necessary.
-_MERGED_A_STAGING = 1
+_log = structlog.get_logger(__name__)
+
+# Whoever writes without end never tidies, so each staging does a step of the merging that stagings before it call for,
+# and one more for every so many chunks: a step moves a thousand terms, and more chunks have more terms.
+_CHUNKS_A_STEP = 500
 
 
 class SqlDocuments:
@@ -57,7 +60,7 @@ class SqlDocuments:
         staged = await self._connections.run_write(
             partial(documents_write.stage_versions, versions=versions, now=now)
         )
-        await self._merge(most=_MERGED_A_STAGING)
+        await self._merge_on_the_way(1 + sum(len(each.chunks) for each in versions) // _CHUNKS_A_STEP)
         return staged
 
     async def missing_vectors(self, vector_ids: Sequence[UUID]) -> set[UUID]:
@@ -124,6 +127,13 @@ class SqlDocuments:
             done = 0
             while done != most and await self._connections.run_write(text_merging.merge_some):
                 done += 1
+
+    async def _merge_on_the_way(self, most: int) -> None:
+        """What was staged is stored already: an error here is none of it. ``tidy`` meets it again, and raises it."""
+        try:
+            await self._merge(most=most)
+        except Exception:  # noqa: BLE001  # It is logged, and not the caller's.
+            _log.exception("text_index_not_merged")
 
     def _catch_up(self, connection: Connection) -> None:
         """So that other processes, short-lived ones above all, find the files as they need them."""
