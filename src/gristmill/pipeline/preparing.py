@@ -8,7 +8,7 @@ from gristmill.ports.executor import Broken, Call, Executor, Returned
 
 # What a call costs is shared, and texts are embedded faster by the dozen than by the handful. More than this
 # gained nothing more, and all of it is done again where one document breaks its process.
-_MOST_TOGETHER = 16
+MOST_TOGETHER = 16
 _BYTES_TOGETHER = 32 << 10
 # They take milliseconds. If one of them hangs, the others wait no longer than this until they are tried alone.
 _SECONDS_TOGETHER = 10.0
@@ -96,7 +96,7 @@ def _groups(tasks: Sequence[Sized]) -> list[list[int]]:
     groups: list[list[int]] = []
     room = 0
     for at, each in enumerate(tasks):
-        if not groups or each.size > room or len(groups[-1]) == _MOST_TOGETHER:
+        if not groups or each.size > room or len(groups[-1]) == MOST_TOGETHER:
             groups.append([])
             room = _BYTES_TOGETHER
         groups[-1].append(at)
