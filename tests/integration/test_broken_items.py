@@ -44,7 +44,8 @@ async def core(tmp_path: Path):
     processor = wiring._documents_processor(settings, built.database, built.executor, recipe)
     assert isinstance(processor, DocumentsProcessor)
     processor._preparing = Preparing(built.executor, recipe, LIMITS)
-    core = replace(built, processors={processor.kind: processor})
+    in_one_group = replace(built.worker, least_group_records=100)
+    core = replace(built, processors={processor.kind: processor}, worker=in_one_group)
     await core.open()
     yield core
     await core.close()

@@ -1,7 +1,5 @@
 """How many records are worth claiming at once."""
 
-_LEAST = 32
-
 # A group that is done sooner costs more in claiming and writing than it need; one that takes longer keeps from
 # other workers what they could begin, and is longer done again after a crash.
 _QUICK_SECONDS = 2.0
@@ -9,11 +7,11 @@ _SLOW_SECONDS = 60.0
 
 
 class Pace:
-    """Groups begin small, double while they are done quickly and halve while they take long: 32 records to ``most``."""
+    """Groups begin with ``least`` records, double while they are done quickly and halve while they take long."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, least: int) -> None:
         self._most = most
-        self._least = min(_LEAST, most)
+        self._least = min(least, most)
         self.group_records = self._least
 
     def step(self, records: int, seconds: float) -> None:

@@ -29,10 +29,11 @@ _log = structlog.get_logger(__name__)
 class WorkerOptions:
     """``lanes`` groups are in work at once, so that one extracts while others embed and publish.
 
-    ``group_records``: at most so many in a group (``Pace``).
+    ``group_records``: at most so many in a group, and at first ``least_group_records`` (``Pace``).
     """
 
     group_records: int = 256
+    least_group_records: int = 32
     lanes: int = 3
     outcomes_per_write: int = 128
     write_every_seconds: float = 0.5
@@ -70,7 +71,7 @@ class Worker:
         self._in_hand = InHand(database.batches, lease.worker.worker_id)
         self._looked = clock.monotonic()
         self._options = options
-        self._pace = Pace(options.group_records)
+        self._pace = Pace(options.group_records, least=options.least_group_records)
         self._announcer = announcer or Announcer(database.batches, ())
         self._changed = asyncio.Event()
         self._floor = Floor()
